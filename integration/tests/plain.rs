@@ -1,0 +1,144 @@
+//! Ordinary images, which nobody converted: streamed once, then served like any other.
+//!
+//! ```text
+//! cargo test -p peel-integration --test plain    # as root, on Debian 12, with peel built
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use peel_integration::{
+    containerd::Version,
+    cri::Pull,
+    images::{Descriptor, Image, small_app},
+    node::{Images, Node},
+    proxy::{Fault, Match},
+    wait,
+};
+
+/// Longest wait for something to begin.
+const SOON: Duration = Duration::from_secs(20);
+/// Where the download of the upper layer stops until the daemon was killed: about a third of it.
+const STOP: u64 = 8 << 20;
+
+/// A pull is killed with the daemon in the middle of a layer's download; the next one goes on there. What was streamed
+/// is shown and read without the registry, also by the next daemon.
+fn killed_resumed_and_offline(version: Version) -> Result<()> {
+    let images = Images::start()?;
+    let image =
+        Image::new(vec![small_app::base_layer()?, small_app::data_layer("data", 5, 24)], &small_app::SLEEP);
+    let layout = image.write(&images.path().join("plain"))?;
+    images.push(&layout, "plain:1")?;
+    let top = layout.manifest()?.layers.pop().context("an image without layers")?;
+    ensure!(top.size > 2 * STOP, "the layer has only {} bytes", top.size);
+    let reads = Match::blob(&top.digest).from_agent("peel");
+    let mut node = Node::builder(version).images(&images).start()?;
+    let name = node.image("plain:1");
+
+    let stall = node.proxy().inject(reads.clone(), Fault::StallAfter(STOP));
+    let pull = node.cri().start_pull(&name, Pull::default())?;
+    wait::until("the download to stop", SOON, || Ok((node.proxy().bytes_of(&reads) >= STOP).then_some(())))?;
+    ensure_shown(&mut node, &name, &top)?;
+    node.peel()?.kill()?;
+    ensure!(pull.wait().is_err(), "the pull went well without a daemon");
+    drop(stall);
+    // The new daemon may go on by itself, before anybody pulls.
+    node.proxy().clear();
+    node.peel()?.start_again()?;
+    let list = ["snapshots", "--snapshotter", "peel", "ls"];
+    wait::until("containerd to find Peel again", SOON, || Ok(node.ctr(&list).ok()))?;
+    node.cri().pull(&name)?;
+    let again = node.proxy().requests_of(&reads);
+    let start = again.first().and_then(|record| record.request.range.clone()).map(|range| range.start);
+    ensure!(again.len() == 1 && start.is_some_and(|start| start > 0), "not where it stopped: {again:?}");
+    let layers = node.peel()?.json("layers")?.to_string();
+    ensure!(layers.contains(&top.digest) && layers.contains("gzip"), "{layers}");
+
+    let sums = |node: &Node| -> Result<String> {
+        let container = node.start_container(&name, &[])?;
+        let said = node.exec(&container, &["sh", "-c", "cat /data/* | sha256sum; ls /data | wc -l"])?;
+        node.remove(&container)?;
+        Ok(said.text().to_owned())
+    };
+    let _down = node.proxy().inject(Match::all(), Fault::Disconnect);
+    let first = sums(&node)?;
+    ensure!(first.contains("24"), "{first}");
+    node.peel()?.restart()?;
+    ensure!(sums(&node)? == first, "other bytes after a restart");
+    Ok(())
+}
+
+/// Bytes that are not the blob's are fetched again; a registry that has no others fails the pull, and nobody sees them.
+#[test]
+fn wrong_bytes_are_fetched_again_or_refused() -> Result<()> {
+    let images = Images::start()?;
+    let mut node = Node::builder(Version::Sid).images(&images).start()?;
+    let push = |name: &str, seed| -> Result<(String, Descriptor)> {
+        let layers = vec![small_app::base_layer()?, small_app::data_layer("data", seed, 3)];
+        let layout = Image::new(layers, &small_app::SLEEP).write(&images.path().join(name))?;
+        images.push(&layout, &format!("{name}:1"))?;
+        Ok((format!("{name}:1"), layout.manifest()?.layers.pop().context("an image without layers")?))
+    };
+    let (once, layer) = push("once", 6)?;
+    let wrong = node.proxy().inject_times(Match::blob(&layer.digest), Fault::Corrupt(layer.size / 2), 1);
+    node.cri().pull(&node.image(&once))?;
+    ensure!(wrong.hits() == 1, "the fault was not met");
+    drop(wrong);
+    let container =
+        node.start_container(&node.image(&once), &["sh", "-c", "cat /data/* | wc -c; sleep 3600"])?;
+    node.remove(&container)?;
+
+    let (always, layer) = push("always", 7)?;
+    let wrong = node.proxy().inject(Match::blob(&layer.digest), Fault::Corrupt(layer.size / 2));
+    let error = node.cri().pull(&node.image(&always)).err().context("it was pulled")?;
+    let error = format!("{error:#}");
+    for part in [&node.image(&always), &layer.digest] {
+        ensure!(error.contains(part.as_str()), "{part:?} is not in: {error}");
+    }
+    ensure!(wrong.hits() > 1, "it was not tried again: {error}");
+    let layers = node.peel()?.json("layers")?;
+    let shown = layers.as_array().into_iter().flatten().filter(|it| it["digest"] == layer.digest.as_str());
+    ensure!(shown.clone().all(|it| it["state"] != "readable" && it["state"] != "complete"), "{layers}");
+    Ok(())
+}
+
+/// `peel pulls` and `peel layers` say how far the layer is.
+fn ensure_shown(node: &mut Node, name: &str, top: &Descriptor) -> Result<()> {
+    // What arrived is counted once it was decoded.
+    let shown = wait::until("progress to be shown", SOON, || {
+        let pulls = node.peel()?.json("pulls")?;
+        let of_image = pulls.as_array().into_iter().flatten().find(|pull| pull["image"] == name);
+        let layers = of_image.and_then(|pull| pull["layers"].as_array()).into_iter().flatten();
+        let mut layer = layers.filter(|layer| layer["digest"] == top.digest.as_str());
+        Ok(layer.find(|layer| layer["downloaded_bytes"].as_u64() > Some(STOP / 2)).cloned())
+    })?;
+    ensure!(shown["state"] == "streaming" && shown["format"] == "gzip", "{shown}");
+    ensure!(shown["size"] == top.size && shown["downloaded_bytes"].as_u64() < Some(2 * STOP), "{shown}");
+    // containerd 1.6 announces a layer once the one below is readable; in between the image has none that is waited for.
+    let line = wait::until("a line for the layer", SOON, || {
+        let text = node.peel()?.command(&["pulls"])?;
+        Ok(text.lines().find(|line| line.contains(&top.digest[..19])).map(str::to_owned))
+    })?;
+    for part in [name, "gzip", "streaming", "MiB /"] {
+        ensure!(line.contains(part), "{part:?} is not in {line:?}");
+    }
+    let layer = wait::until("the layer to be listed", SOON, || {
+        let layers = node.peel()?.json("layers")?;
+        let mut layers = layers.as_array().into_iter().flatten();
+        Ok(layers.find(|layer| layer["digest"] == top.digest.as_str()).cloned())
+    })?;
+    ensure!(layer["streamed"] == true && layer["download_bytes"] == top.size, "{layer}");
+    ensure!(layer["downloaded_bytes"].as_u64() > Some(STOP / 2), "{layer}");
+    ensure!(layer["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{layer}");
+    Ok(())
+}
+
+#[test]
+fn killed_resumed_and_offline_on_1_6() -> Result<()> {
+    killed_resumed_and_offline(Version::Debian12)
+}
+
+#[test]
+fn killed_resumed_and_offline_on_2() -> Result<()> {
+    killed_resumed_and_offline(Version::Sid)
+}

@@ -2,8 +2,9 @@
 
 use std::{error::Error, path::Path};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "containerd/services/content/v1/content.proto",
+    "containerd/services/leases/v1/leases.proto",
     "containerd/services/snapshots/v1/snapshots.proto",
     "containerd/services/transfer/v1/transfer.proto",
     "containerd/types/transfer/imagestore.proto",

@@ -128,6 +128,27 @@ fn blob_is_missing(node: &mut Node, images: &Images) -> Result<()> {
     Ok(())
 }
 
+/// What a failed pull left is nobody's, and GC takes it, but not from under the next pull, which found it. (On 1.6
+/// the image would be there and its snapshots not, and no container of it could be made.)
+fn gc_runs_after_a_failed_pull(node: &mut Node, images: &Images) -> Result<()> {
+    let (app, other) = (App::push(images, "left-over")?, App::push(images, "taken")?);
+    node.cri().pull(&other.image(node))?;
+    let fault = node.proxy().inject(app.reads(), Fault::status(404));
+    failure(node.cri().pull(&app.image(node)))?;
+    drop(fault);
+    let hold = node.proxy().hold(app.index_reads());
+    let pull = node.cri().start_pull(&app.image(node), Pull::default())?;
+    hold.wait_for(1, SOON)?;
+    // RemoveImage answers after containerd's GC.
+    node.cri().remove_image(&other.image(node))?;
+    wait::until("the layer that is pulled", SOON, || {
+        Ok(node.peel()?.json("layers")?.to_string().contains(&app.top).then_some(()))
+    })?;
+    hold.release();
+    pull.wait()?;
+    app.run(node)
+}
+
 /// A registry that says nothing: the pull ends after `pull.timeout` and says so; the daemon is well, and what comes
 /// at last is used.
 fn registry_is_silent(node: &mut Node, images: &Images) -> Result<()> {
@@ -161,6 +182,7 @@ fn gate(version: Version) -> Result<()> {
     let app = App::push(&images, "stopped")?;
     daemon_dies(&mut node, &app, app.index_reads(), |node| node.peel()?.stop()).context("stopped")?;
     blob_is_missing(&mut node, &images).context("a missing blob")?;
+    gc_runs_after_a_failed_pull(&mut node, &images).context("GC after a failed pull")?;
     registry_is_silent(&mut node, &images).context("a silent registry")
 }
 

@@ -1,4 +1,4 @@
-//! The protobuf messages and services that Peel speaks: containerd's snapshots, content and transfer APIs, the
+//! The protobuf messages and services that Peel speaks: containerd's snapshots, content, leases and transfer APIs, the
 //! part of CRI that it reads and that its tests call, its own control API, and its stored records.
 //!
 //! The `.proto` files under `proto/` are Peel's own: packages, names and numbers as in the originals
@@ -19,6 +19,13 @@ pub mod containerd {
             #[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
             pub mod v1 {
                 tonic::include_proto!("containerd.services.content.v1");
+            }
+        }
+        /// `containerd.services.leases.v1`: what keeps containerd's GC off a resource.
+        pub mod leases {
+            #[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
+            pub mod v1 {
+                tonic::include_proto!("containerd.services.leases.v1");
             }
         }
         /// `containerd.services.snapshots.v1`: what Peel serves.

@@ -37,6 +37,7 @@ use crate::{
         served::{Asked, Served},
         slots::Slots,
     },
+    leases::Leases,
     lock, logging,
     metastore::{self, Metastore},
     metrics,
@@ -119,6 +120,7 @@ async fn serve_until_told(options: Options) -> anyhow::Result<std::convert::Infa
         Some(address) => Some(metrics::bind(address).await?),
         None => None,
     };
+    let leases = Leases::new(&config.containerd);
     let config = Live::new(config);
     let layers = LazyLayers::new(
         config.clone(),
@@ -127,7 +129,8 @@ async fn serve_until_told(options: Options) -> anyhow::Result<std::convert::Infa
         directories.clone(),
         mounts,
     );
-    let service = SnapshotService::new(Arc::clone(&metastore), directories, Arc::new(layers.clone()))?;
+    let service =
+        SnapshotService::new(Arc::clone(&metastore), directories, Arc::new(layers.clone()), leases)?;
 
     let control = options.control.clone().unwrap_or_else(|| options.address.with_file_name("control.sock"));
     let (socket, control) = (inherit_or_bind(&options.address).await?, bind(&control).await?);

@@ -12,6 +12,7 @@ pub mod hold;
 pub mod idmap;
 pub mod image;
 pub mod layers;
+pub mod leases;
 pub mod lock;
 pub mod logging;
 pub mod metastore;

@@ -11,6 +11,7 @@ use super::{Inner, ServiceError, convert::info, prepare::idmapping};
 use crate::{
     filter::{Fields, Filters},
     generations,
+    leases::{Claim, Lease, Named},
     metastore::{Kind, MetastoreError, ReadTx, SnapshotRecord, Usage},
     remote::Waiter,
     snapshots::{disk_usage, mount},
@@ -23,20 +24,36 @@ pub(super) const PAGE: usize = 100;
 /// snapshots share and which is not the image's to give back.
 const REMOTE_USAGE: Usage = Usage { bytes: 0, inodes: 0 };
 
+/// A Stat.
+pub(super) struct Look {
+    /// The name that containerd has for Peel.
+    pub(super) snapshotter: String,
+    pub(super) key: String,
+    /// That it is made under.
+    pub(super) lease: Option<Lease>,
+}
+
 impl Inner {
     /// What is known of a snapshot. Under a lease this is the unpacker, which adopts the layer when it gets its
     /// answer: the pull's one place to wait.
-    pub(super) async fn stat(self: &Arc<Self>, key: String, leased: bool) -> Result<api::Info, Status> {
+    pub(super) async fn stat(self: &Arc<Self>, look: Look) -> Result<api::Info, Status> {
+        let Look { snapshotter, key, lease } = look;
         let record = self.record(key.clone()).await?;
-        if !leased || record.remote.is_none() {
+        let (Some(lease), Some(remote)) = (lease, &record.remote) else {
             return Ok(info(record));
+        };
+        let gone = || Err(ServiceError::from(MetastoreError::NotFound(key.clone())).into());
+        // Before the wait, in which GC would have all the time.
+        let named = Named { snapshotter: &snapshotter, key: &remote.chain_id };
+        if self.leases.claim(&lease, record.id, named).await == Claim::Gone {
+            return gone();
         }
         let waited = self.layers.readable(&record, Waiter::Stat).await;
-        // 1.6's unpacker looks before it prepares, and finds what a failed pull left and containerd's GC is about to
-        // take. Whatever the wait came to then, the truth is that the snapshot is not there: it gets prepared again.
+        // Where it could not be claimed, containerd's GC may have taken what a failed pull left. Whatever the wait
+        // came to then, the truth is that the snapshot is not there: it gets prepared again.
         let now = self.record(key.clone()).await?;
         if now.id != record.id {
-            return Err(ServiceError::from(MetastoreError::NotFound(key)).into());
+            return gone();
         }
         waited?;
         Ok(info(now))

@@ -21,6 +21,7 @@ use tonic::Status;
 
 use crate::{
     idmap::IdmappedLayers,
+    leases::Leases,
     metastore::{Metastore, SnapshotId},
     remote::RemoteLayers,
     snapshots::{Directories, OverlayOptions},
@@ -40,6 +41,7 @@ struct Inner {
     overlay: OverlayOptions,
     idmapped: IdmappedLayers,
     layers: Arc<dyn RemoteLayers>,
+    leases: Leases,
     /// Wakes the task that empties the trash.
     removed: tokio::sync::Notify,
 }
@@ -54,6 +56,7 @@ impl SnapshotService {
         metastore: Arc<Metastore>,
         directories: Directories,
         layers: Arc<dyn RemoteLayers>,
+        leases: Leases,
     ) -> Result<Self, ServiceError> {
         let mut known: HashSet<SnapshotId> = HashSet::new();
         metastore.snapshot()?.each_snapshot(|snapshot| {
@@ -68,7 +71,7 @@ impl SnapshotService {
             .map_err(|error| ServiceError::Disk("cannot use the idmapped layers", error))?;
         let (overlay, removed) = (OverlayOptions::probe(), tokio::sync::Notify::new());
         removed.notify_one();
-        let inner = Arc::new(Inner { metastore, directories, overlay, idmapped, layers, removed });
+        let inner = Arc::new(Inner { metastore, directories, overlay, idmapped, layers, leases, removed });
         tokio::spawn(reap_for_ever(Arc::clone(&inner)));
         Ok(Self(inner))
     }

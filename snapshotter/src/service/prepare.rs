@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     idmap::IdMapping,
-    metastore::{Kind, Labels, MetastoreError, RemoteSnapshot, SnapshotRecord, Timestamp},
+    leases::Lease,
+    metastore::{Kind, Labels, MetastoreError, RemoteSnapshot, SnapshotId, SnapshotRecord, Timestamp},
     remote::{Decision, Extraction},
     snapshots::{Owner, mount},
 };
@@ -32,13 +33,15 @@ pub(super) struct New {
     /// Empty for none.
     pub(super) parent: String,
     pub(super) labels: Labels,
+    /// That it is made under.
+    pub(super) lease: Option<Lease>,
 }
 
 impl Inner {
     /// Makes the snapshot and says how to mount it.
     pub(super) async fn prepare(self: &Arc<Self>, new: New) -> Result<Vec<Mount>, Status> {
         check_key(&new.key)?;
-        let New { kind, key, parent, labels } = new;
+        let New { kind, key, parent, labels, lease } = new;
         let labels = check_labels(labels)?;
         let parent = (!parent.is_empty()).then_some(parent);
         let looked_up = key.clone();
@@ -51,7 +54,7 @@ impl Inner {
         if kind == Kind::Active
             && let Some(extraction) = recognise(&key, ancestors.first(), &labels)
         {
-            self.provide(extraction).await?;
+            self.provide(extraction, lease).await?;
         }
         if ancestors.len() > MOST_LAYERS {
             let (layers, most) = (ancestors.len(), MOST_LAYERS);
@@ -121,7 +124,11 @@ impl Inner {
     }
 
     /// Answers an unpacker: the error `TargetExists` if Peel serves the layer, nothing if containerd shall.
-    async fn provide(self: &Arc<Self>, mut extraction: Extraction) -> Result<(), Status> {
+    async fn provide(
+        self: &Arc<Self>,
+        mut extraction: Extraction,
+        lease: Option<Lease>,
+    ) -> Result<(), Status> {
         let name =
             remote_name(extraction.parent.as_ref().map(|parent| parent.key.as_str()), &extraction.target);
         let looked_up = name.clone();
@@ -141,7 +148,11 @@ impl Inner {
             Decision::Ours(remote) => {
                 let (target, layer, image) =
                     (extraction.target, extraction.layer_digest, extraction.image_ref.clone());
-                if self.blocking(move |inner| inner.adopt(name, extraction, *remote)).await? {
+                let adopted = self.blocking(move |inner| inner.adopt(name, extraction, *remote)).await?;
+                if let Some(snapshot) = adopted {
+                    if let Some(lease) = lease {
+                        self.leases.prepared(snapshot, lease);
+                    }
                     return Err(ServiceError::TargetExists(target).into());
                 }
                 tracing::warn!(image, %layer, %target, "chain is there with another blob; containerd unpacks this one");
@@ -152,14 +163,14 @@ impl Inner {
 
     /// Stores the layer as a committed snapshot, unless another Prepare was first, and starts the work on it.
     ///
-    /// False if another blob has this chain already, in some namespace. Its diff id is only claimed, so it may not
+    /// Nothing if another blob has this chain already, in some namespace. Its diff id is only claimed, so it may not
     /// stand in for this blob; containerd unpacks this one, checks its diff id, and keeps it under a name of its own.
     fn adopt(
         &self,
         name: String,
         extraction: Extraction,
         remote: RemoteSnapshot,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<Option<SnapshotId>, ServiceError> {
         let blob = remote.layer_digest.clone();
         let now = Timestamp::now();
         let record = SnapshotRecord {
@@ -190,7 +201,7 @@ impl Inner {
         if same {
             self.layers.resolve(&record);
         }
-        Ok(same)
+        Ok(same.then_some(record.id))
     }
 }
 

@@ -4,11 +4,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use peel_proto::containerd::services::snapshots::v1::{self as api, snapshots_server::Snapshots};
 use tonic::{Request, Response, Status};
 
-use super::{SnapshotService, prepare::New};
-use crate::metastore::Kind;
-
-/// Header that calls made for a leased request carry: all of a pull's, none of containerd's polls and GC.
-const LEASE: &str = "containerd-lease";
+use super::{SnapshotService, look::Look, prepare::New};
+use crate::{leases::Lease, metastore::Kind};
 
 #[tonic::async_trait]
 impl Snapshots for SnapshotService {
@@ -18,8 +15,9 @@ impl Snapshots for SnapshotService {
         &self,
         request: Request<api::PrepareSnapshotRequest>,
     ) -> Result<Response<api::PrepareSnapshotResponse>, Status> {
+        let lease = Lease::of(request.metadata());
         let api::PrepareSnapshotRequest { key, parent, labels, .. } = request.into_inner();
-        let mounts = self.0.prepare(New { kind: Kind::Active, key, parent, labels }).await?;
+        let mounts = self.0.prepare(New { kind: Kind::Active, key, parent, labels, lease }).await?;
         Ok(Response::new(api::PrepareSnapshotResponse { mounts }))
     }
 
@@ -28,7 +26,7 @@ impl Snapshots for SnapshotService {
         request: Request<api::ViewSnapshotRequest>,
     ) -> Result<Response<api::ViewSnapshotResponse>, Status> {
         let api::ViewSnapshotRequest { key, parent, labels, .. } = request.into_inner();
-        let mounts = self.0.prepare(New { kind: Kind::View, key, parent, labels }).await?;
+        let mounts = self.0.prepare(New { kind: Kind::View, key, parent, labels, lease: None }).await?;
         Ok(Response::new(api::ViewSnapshotResponse { mounts }))
     }
 
@@ -54,8 +52,9 @@ impl Snapshots for SnapshotService {
         &self,
         request: Request<api::StatSnapshotRequest>,
     ) -> Result<Response<api::StatSnapshotResponse>, Status> {
-        let leased = request.metadata().contains_key(LEASE);
-        let info = self.0.stat(request.into_inner().key, leased).await?;
+        let lease = Lease::of(request.metadata());
+        let api::StatSnapshotRequest { snapshotter, key } = request.into_inner();
+        let info = self.0.stat(Look { snapshotter, key, lease }).await?;
         Ok(Response::new(api::StatSnapshotResponse { info: Some(info) }))
     }
 

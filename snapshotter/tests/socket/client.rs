@@ -18,14 +18,27 @@ pub(crate) fn labels<const N: usize>(labels: [(&str, &str); N]) -> BTreeMap<Stri
 }
 
 #[derive(Clone)]
-pub(crate) struct Client(SnapshotsClient<Channel>);
+pub(crate) struct Client(SnapshotsClient<Channel>, Vec<(&'static str, &'static str)>);
 
 type Answer<T> = Result<T, Status>;
 
 impl Client {
     pub(crate) async fn connect(socket: &Path) -> Result<Self, tonic::transport::Error> {
         let channel = at_socket(socket).connect().await?;
-        Ok(Self(SnapshotsClient::new(channel).max_decoding_message_size(16 << 20)))
+        Ok(Self(SnapshotsClient::new(channel).max_decoding_message_size(16 << 20), Vec::new()))
+    }
+
+    /// As the unpacker calls: Prepares and Stats carry the headers of its lease.
+    pub(crate) fn under(&self, namespace: &'static str, lease: &'static str) -> Self {
+        Self(self.0.clone(), vec![("containerd-namespace", namespace), ("containerd-lease", lease)])
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in &self.1 {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        request
     }
 
     pub(crate) async fn prepare(&self, key: &str, parent: &str) -> Answer<Vec<Mount>> {
@@ -40,7 +53,7 @@ impl Client {
     ) -> Answer<Vec<Mount>> {
         let (key, parent) = (key.to_owned(), parent.to_owned());
         let request = api::PrepareSnapshotRequest { snapshotter: "peel".to_owned(), key, parent, labels };
-        Ok(self.0.clone().prepare(request).await?.into_inner().mounts)
+        Ok(self.0.clone().prepare(self.request(request)).await?.into_inner().mounts)
     }
 
     pub(crate) async fn view(&self, key: &str, parent: &str) -> Answer<Vec<Mount>> {
@@ -86,16 +99,13 @@ impl Client {
     }
 
     pub(crate) async fn stat(&self, key: &str) -> Answer<api::Info> {
-        let request = api::StatSnapshotRequest { key: key.to_owned(), ..Default::default() };
-        Ok(self.0.clone().stat(request).await?.into_inner().info.unwrap())
+        let request = api::StatSnapshotRequest { snapshotter: "peel".to_owned(), key: key.to_owned() };
+        Ok(self.0.clone().stat(self.request(request)).await?.into_inner().info.unwrap())
     }
 
-    /// As the unpacker calls it.
+    /// Under the lease that this client has, or one of nobody's.
     pub(crate) async fn stat_leased(&self, key: &str) -> Answer<api::Info> {
-        let mut request =
-            Request::new(api::StatSnapshotRequest { key: key.to_owned(), ..Default::default() });
-        request.metadata_mut().insert("containerd-lease", "lease".parse().unwrap());
-        Ok(self.0.clone().stat(request).await?.into_inner().info.unwrap())
+        if self.1.is_empty() { self.under("nowhere", "lease").stat(key).await } else { self.stat(key).await }
     }
 
     pub(crate) async fn update(&self, info: api::Info, paths: &[&str]) -> Answer<api::Info> {

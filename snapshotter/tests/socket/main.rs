@@ -1,7 +1,7 @@
 //! The Snapshots service over its socket, as containerd calls it.
 //!
 //! `suite_*` are the behaviours of containerd's own test suite for snapshotters (contract §7.1); the rest is what
-//! that suite leaves out. All but `remote` talk to the built daemon. Mounts are real, so root is needed.
+//! that suite leaves out. All but `remote` and `leases` talk to the built daemon. Mounts are real, so root is needed.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -10,6 +10,7 @@ mod crash;
 mod daemon;
 mod hand_over;
 mod idmap;
+mod leases;
 mod mounted;
 mod remote;
 mod restart;

@@ -11,6 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use peel_snapshotter::{
+    config,
+    leases::Leases,
     metastore::{Metastore, RemoteSnapshot, SnapshotRecord},
     remote::{Decision, Extraction, RemoteLayers, Waiter},
     service::{SnapshotService, Socket, serve},
@@ -24,10 +26,10 @@ use super::{Client, Mounted, client::labels};
 
 /// What the stand-in answers, and what it was asked.
 #[derive(Debug)]
-struct Double {
+pub(super) struct Double {
     ours: Mutex<bool>,
     /// `None` while the layers are not readable.
-    readable: watch::Sender<Option<Result<(), Status>>>,
+    pub(super) readable: watch::Sender<Option<Result<(), Status>>>,
     waiting: AtomicUsize,
     resolved: Mutex<Vec<String>>,
     removed: Mutex<Vec<String>>,
@@ -76,27 +78,35 @@ impl RemoteLayers for Double {
     async fn cleanup(&self) {}
 }
 
-struct Server {
-    double: Arc<Double>,
-    client: Client,
+pub(super) struct Server {
+    pub(super) double: Arc<Double>,
+    pub(super) client: Client,
     task: JoinHandle<()>,
     directory: TempDir,
 }
 
+/// A service over a directory of its own; containerd is to be at `containerd.sock` in it.
+pub(super) fn service() -> (SnapshotService, Arc<Double>, TempDir) {
+    let directory = tempfile::Builder::new().prefix("peel-test-").tempdir_in("/var/tmp").unwrap();
+    let double = Arc::new(Double {
+        ours: Mutex::new(true),
+        readable: watch::Sender::new(Some(Ok(()))),
+        waiting: AtomicUsize::new(0),
+        resolved: Mutex::default(),
+        removed: Mutex::default(),
+        layers: directory.path().join("layers"),
+    });
+    let metastore = Arc::new(Metastore::open(&directory.path().join("metadata.redb")).unwrap());
+    let directories = Directories::open(directory.path()).unwrap();
+    let address = directory.path().join("containerd.sock");
+    let leases = Leases::new(&config::Containerd { address, ..<_>::default() });
+    let service = SnapshotService::new(metastore, directories, Arc::clone(&double) as _, leases).unwrap();
+    (service, double, directory)
+}
+
 impl Server {
-    async fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("peel-test-").tempdir_in("/var/tmp").unwrap();
-        let double = Arc::new(Double {
-            ours: Mutex::new(true),
-            readable: watch::Sender::new(Some(Ok(()))),
-            waiting: AtomicUsize::new(0),
-            resolved: Mutex::default(),
-            removed: Mutex::default(),
-            layers: directory.path().join("layers"),
-        });
-        let metastore = Arc::new(Metastore::open(&directory.path().join("metadata.redb")).unwrap());
-        let directories = Directories::open(directory.path()).unwrap();
-        let service = SnapshotService::new(metastore, directories, Arc::clone(&double) as _).unwrap();
+    pub(super) async fn start() -> Self {
+        let (service, double, directory) = service();
         let path = directory.path().join("sock");
         let socket = Socket::bind(&path).await.unwrap();
         let task = tokio::spawn(async move { serve(socket, service).await.unwrap() });
@@ -104,9 +114,14 @@ impl Server {
         Self { double, client, task, directory }
     }
 
+    /// Where it looks for containerd.
+    pub(super) fn containerd(&self) -> PathBuf {
+        self.directory.path().join("containerd.sock")
+    }
+
     /// What the unpacker does for a layer: Prepare, and if that says "exists", the adoption. Gives back the
     /// adopted name.
-    async fn pull(&self, namespace: &str, layer: u8, parent: &str) -> Result<String, Status> {
+    pub(super) async fn pull(&self, namespace: &str, layer: u8, parent: &str) -> Result<String, Status> {
         let refused = self.prepare(namespace, layer, parent, "r.example/app:1").await.unwrap_err();
         assert_eq!(refused.code(), Code::AlreadyExists, "{refused}");
         assert!(refused.message().contains(&target(layer)), "{refused}");
@@ -174,7 +189,7 @@ fn digest(byte: u8) -> String {
     format!("sha256:{}", format!("{byte:02x}").repeat(32))
 }
 
-fn target(layer: u8) -> String {
+pub(super) fn target(layer: u8) -> String {
     digest(layer)
 }
 

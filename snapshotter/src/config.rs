@@ -87,11 +87,11 @@ pub enum Tree {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Containerd {
-    /// Its gRPC socket, for the content API.
+    /// Its gRPC socket, for the content and leases APIs.
     pub address: PathBuf,
     /// Its root directory; the content store is read below it when it can be.
     pub root: PathBuf,
-    /// Longest wait for an answer of the content API. Prepare waits for it, so it is short: a slow Prepare
+    /// Longest wait for one of its answers. Prepare waits for the content API, so it is short: a slow Prepare
     /// holds up the node's other snapshots once a GC is queued (contract §5.3).
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,

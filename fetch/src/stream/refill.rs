@@ -121,13 +121,19 @@ async fn pass(
     let take = threads.start(move |_| take(&guard, &tar, chunks));
     let ended = (ended(download).await, ended(inflate).await, ended(take).await);
     stop.not_any_more();
-    match ended {
-        (Some(_), Some(_), Some(())) => Ok(()),
+    let error = match ended {
+        (Some(found), Some(_), Some(())) if found == reader.layer().key().layer => return Ok(()),
+        // Each chunk that passed was right; but those that somebody waits for need not be in another blob at all, and
+        // would be looked for in it for ever.
+        (Some(found), Some(_), Some(())) => {
+            StreamFailure::content(&format_args!("the blob that came has digest {found}"))
+        }
         _ => {
             let panicked = || StreamFailure::content(&"a thread that works on it has panicked");
-            Err((pipe.failure().unwrap_or_else(panicked), pipe.only_giver()))
+            pipe.failure().unwrap_or_else(panicked)
         }
-    }
+    };
+    Err((error, pipe.only_giver()))
 }
 
 /// What the blob turned out to be when its index was made.

@@ -77,6 +77,31 @@ fn wrong_bytes_come_from_elsewhere_or_nobody_reads_them() {
     });
 }
 
+/// Another blob of the same length: the first files of `blob`'s and no others, and a frame that decoders skip.
+fn cut_short(blob: &Blob) -> Vec<u8> {
+    let mut bytes = zstd::encode_all(&some_tar(1, 2, 100_000)[..], 3).unwrap();
+    let padding = blob.bytes.len() - bytes.len() - 8;
+    bytes.extend(0x184D_2A50_u32.to_le_bytes());
+    bytes.extend(u32::try_from(padding).unwrap().to_le_bytes());
+    bytes.resize(blob.bytes.len(), 0);
+    bytes
+}
+
+#[test]
+fn a_blob_that_ends_too_early_is_not_asked_for_again_and_again() {
+    runtime().block_on(async {
+        let (tar, blob) = some_zstd();
+        let script = TestSource::named("a", &blob, |_| Then::Right);
+        let liar = TestSource { bytes: cut_short(&blob), ..Arc::into_inner(script).unwrap() };
+        let mut fixture = Fixture::new();
+        let (_, reader) = evicted(&mut fixture, &tar, &[Arc::new(liar)]).await;
+        let end = reader.layer().index().data_size();
+        let error = reader.read(DataOffset(end.0 - 4096)..end).await.unwrap_err();
+        assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+        assert!(reader.refill.lock().is_none());
+    });
+}
+
 #[test]
 fn a_registry_that_is_away_is_an_error_in_time() {
     runtime().block_on(async {

@@ -8,7 +8,7 @@ use peel_proto::peel::control::v1 as api;
 use super::{
     Inner, LazyLayers,
     record::{way_of, ways},
-    task::State,
+    task::{self, State},
 };
 use crate::{
     image::Way,
@@ -98,6 +98,7 @@ impl Inner {
             State::Running => ("indexing", String::new()),
             State::Done(_) => ("readable", String::new()),
             State::Failed(error) => ("failed", error.to_string()),
+            State::Lost => ("failed", task::LOST.to_owned()),
         };
         api::PullLayer {
             digest,

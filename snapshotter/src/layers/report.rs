@@ -11,9 +11,13 @@ use peel_cache::{CacheStats, DiskUsage};
 use peel_layer::{IndexKey, ManifestDigest};
 use peel_proto::peel::control::v1 as api;
 
-use super::{LazyLayers, record::index_key, task::State};
-use crate::image::Way;
+use super::{
+    LazyLayers,
+    record::index_key,
+    task::{self, State},
+};
 use crate::{
+    image::Way,
     metastore::{Kind, MetastoreError, SnapshotRecord},
     remote::Extraction,
 };
@@ -88,6 +92,9 @@ impl LazyLayers {
             match inner.snapshots.get(&snapshot.id).map(|task| task.state()) {
                 Some(State::Failed(error)) => {
                     (layer.state, layer.error) = ("failed".to_owned(), error.to_string());
+                }
+                Some(State::Lost) => {
+                    (layer.state, layer.error) = ("failed".to_owned(), task::LOST.to_owned());
                 }
                 Some(State::Running) => "resolving".clone_into(&mut layer.state),
                 _ if remote.slot.is_none() => "resolving".clone_into(&mut layer.state),

@@ -3,8 +3,9 @@
 //! Many callers may wait for a layer; the work is started once, goes on when they go away, and its outcome stays
 //! until somebody asks for another try. A cancelled or repeated Stat neither stops nor restarts it.
 
-use std::{collections::HashMap, fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
@@ -12,6 +13,9 @@ use super::{
     error::GateError,
     progress::{Progress, Silence},
 };
+
+/// What people are told of [`State::Lost`].
+pub(super) const LOST: &str = "it panicked; see the daemon's log";
 
 /// How far the work is.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub enum State<T> {
     Done(T),
     /// Ended without.
     Failed(GateError),
+    /// Panicked; the log has it.
+    Lost,
 }
 
 /// One piece of work.
@@ -77,13 +83,14 @@ impl<T: Clone> Task<T> {
         &self.progress
     }
 
-    /// Its outcome, however long that takes. For work that waits for other work; callers use [`Task::wait`].
+    /// Its outcome, however long that takes, or nothing if it was lost. For work that waits for other work; callers
+    /// use [`Task::wait`].
     ///
     /// # Errors
     /// What the work failed with.
     pub async fn outcome(mut self) -> Option<Result<T, GateError>> {
         match &*self.state.wait_for(|state| !matches!(state, State::Running)).await.ok()? {
-            State::Running => None,
+            State::Running | State::Lost => None,
             State::Done(value) => Some(Ok(value.clone())),
             State::Failed(error) => Some(Err(error.clone())),
         }
@@ -147,7 +154,8 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + Sync + 'static> Tasks<K, T> {
     {
         let mut tasks = self.0.lock();
         if let Some(task) = tasks.get(key)
-            && !(on_failure == OnFailure::Restart && matches!(*task.state.borrow(), State::Failed(_)))
+            && !(on_failure == OnFailure::Restart
+                && matches!(*task.state.borrow(), State::Failed(_) | State::Lost))
         {
             return task.clone();
         }
@@ -155,9 +163,11 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + Sync + 'static> Tasks<K, T> {
         let progress = Arc::new(Progress::default());
         let work = work(Arc::clone(&progress));
         tokio::spawn(async move {
-            let outcome = match work.await {
-                Ok(value) => State::Done(value),
-                Err(error) => State::Failed(error),
+            // Said, too, or it would count as running for ever: nobody could start it again, and nothing give it back.
+            let outcome = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(Ok(value)) => State::Done(value),
+                Ok(Err(error)) => State::Failed(error),
+                Err(_) => State::Lost,
             };
             sender.send_replace(outcome);
         });
@@ -179,63 +189,4 @@ impl<K: Eq + Hash + Clone, T: Clone + Send + Sync + 'static> Tasks<K, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::{super::error::Cause, *};
-
-    const PATIENCE: Patience =
-        Patience { silence: Duration::from_secs(60), total: Some(Duration::from_secs(90)) };
-
-    fn failure() -> GateError {
-        GateError::new(Cause::Unavailable, "i", "l", "no")
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_work_for_many_waiters_and_none_of_them_stops_it() {
-        let (tasks, runs) = (Tasks::<u8, u8>::default(), Arc::new(AtomicUsize::new(0)));
-        let start = || {
-            let runs = Arc::clone(&runs);
-            tasks.start(&1, OnFailure::Restart, |_| async move {
-                runs.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                Ok(7)
-            })
-        };
-        let impatient = tokio::time::timeout(Duration::from_secs(1), start().outcome()).await;
-        assert!(impatient.is_err());
-        assert_eq!(start().wait(PATIENCE, &[]).await, Ok(Some(Ok(7))));
-        assert_eq!(runs.load(Ordering::Relaxed), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn silence_and_total() {
-        let tasks = Tasks::<u8, u8>::default();
-        let silent = tasks.start(&1, OnFailure::Keep, |_| std::future::pending());
-        assert_eq!(silent.wait(PATIENCE, &[]).await, Err(OutOfPatience::Silence(PATIENCE.silence)));
-        let busy = tasks.start(&2, OnFailure::Keep, |progress| async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                progress.add(1);
-            }
-        });
-        assert_eq!(busy.wait(PATIENCE, &[]).await, Err(OutOfPatience::Total(Duration::from_secs(90))));
-        // Another layer's progress counts: the link is busy.
-        let waited = silent.wait(PATIENCE, &[Arc::clone(busy.progress())]).await;
-        assert_eq!(waited, Err(OutOfPatience::Total(Duration::from_secs(90))));
-    }
-
-    #[tokio::test]
-    async fn failures_stay_until_another_try_is_asked_for() {
-        let tasks = Tasks::<u8, u8>::default();
-        let outcome = tasks.start(&1, OnFailure::Keep, |_| async { Err(failure()) }).outcome().await;
-        assert_eq!(outcome, Some(Err(failure())));
-        assert_eq!(
-            tasks.start(&1, OnFailure::Keep, |_| async { Ok(1) }).outcome().await,
-            Some(Err(failure()))
-        );
-        assert_eq!(tasks.start(&1, OnFailure::Restart, |_| async { Ok(1) }).outcome().await, Some(Ok(1)));
-        tasks.forget(&1);
-        assert!(tasks.get(&1).is_none());
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ enum Role {
     /// Unmount everything of a daemon that was stopped; refused while containers run on it
     Unmount(take_down::Options),
     /// Give up the state of a daemon that was stopped, damaged or not; refused while containers run on it
-    Reset(reset::Options),
+    Reset(take_down::Stopped),
     /// Be the first process of a user namespace; for the daemon's own use
     #[command(hide = true)]
     UserNamespace,

@@ -6,16 +6,12 @@
 //!
 //! Only what Peel makes is deleted: a `--root` that was mistyped costs nobody anything else.
 
-use std::{
-    collections::HashSet,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashSet, fs, io, path::Path};
 
 use anyhow::Context as _;
 use peel_fusefs::mountinfo;
 
-use crate::{hold::Holder, lock, metastore, snapshots::Directories, take_down};
+use crate::{metastore, snapshots::Directories, take_down::Stopped};
 
 /// Where things are mounted: empty when nothing is.
 const MOUNT_POINTS: [&str; 3] = ["fuse", "layers", "idmapped"];
@@ -33,51 +29,41 @@ containerd still names the snapshots that were here: pulls and starts of their i
 Images are pulled again when they are next needed.
 ";
 
-/// What the command line says.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// State directory to give up
-    #[arg(long, default_value = "/var/lib/peel")]
-    pub root: PathBuf,
-    /// Socket of the holder that keeps the daemon's FUSE connections
-    #[arg(long, default_value = "/run/peel/hold.sock")]
-    pub holder: PathBuf,
-}
-
 /// `peel reset`. Gives what is to be done on containerd's side.
 ///
 /// # Errors
-/// Nothing is touched while containers run on Peel ([`take_down::InUse`]), or a daemon does, or if `root` is no state
-/// directory. Something cannot be unmounted or deleted; then it can be run again.
+/// Nothing is touched while containers run on Peel ([`InUse`](crate::take_down::InUse)), or a daemon does, or if it has
+/// no state there. Something cannot be unmounted or deleted: while the metadata are there it can be run again, and after
+/// that the next daemon gives back what is left.
 #[tokio::main(flavor = "current_thread")]
-pub async fn run(options: &Options) -> anyhow::Result<String> {
-    let root = fs::canonicalize(&options.root)
-        .with_context(|| format!("nothing to reset: {}", options.root.display()))?;
-    let metadata = root.join(metastore::FILE);
+pub async fn run(daemon: &Stopped) -> anyhow::Result<String> {
+    let root = daemon.root()?;
     anyhow::ensure!(
-        metadata.exists(),
+        root.join(metastore::FILE).exists(),
         "{} is no state directory of Peel: it has no {}",
         root.display(),
         metastore::FILE
     );
-    take_down::unused(&root)?;
-    let _lock = lock::lock(&root).await.context("stop the daemon first (systemctl stop peel.socket)")?;
-    // Again: until now a daemon could have given out mounts.
-    take_down::unused(&root)?;
-    let mounts = take_down::unmount(&root, Some(&Holder::at(&options.holder)))?;
+    let (_lock, mounts) = daemon.take_down(&root).await?;
     let left = mountinfo::mounts_below(&root).context("mountinfo cannot be read")?;
     anyhow::ensure!(left.is_empty(), "still mounted: {left:?}");
-    delete_all(&root, &metadata)?;
+    delete_all(&root)?;
     Ok(format!("{mounts} mounts taken down, and all state below {} deleted.\n{WHAT_NEXT}", root.display()))
 }
 
-fn delete_all(root: &Path, metadata: &Path) -> anyhow::Result<()> {
+fn delete_all(root: &Path) -> anyhow::Result<()> {
     let delete = |name: &str| {
         let path = root.join(name);
-        gone(fs::remove_dir_all(&path)).with_context(|| format!("{} cannot be deleted", path.display()))
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} cannot be deleted", path.display()))
+            }
+            _ => Ok(()),
+        }
     };
     MOUNT_POINTS.into_iter().try_for_each(delete)?;
-    gone(fs::remove_file(metadata)).with_context(|| format!("{} cannot be deleted", metadata.display()))?;
+    metastore::delete(root)
+        .with_context(|| format!("the metadata in {} cannot be deleted", root.display()))?;
     FILES.into_iter().try_for_each(delete)?;
     let directories = Directories::open(root).with_context(|| format!("cannot use {}", root.display()))?;
     directories
@@ -86,7 +72,35 @@ fn delete_all(root: &Path, metadata: &Path) -> anyhow::Result<()> {
         .context("what containers have written cannot be deleted")
 }
 
-/// What is not there is gone, too.
-fn gone(deleted: io::Result<()>) -> io::Result<()> {
-    deleted.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::metastore::Metastore;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        daemon: Stopped,
+    }
+
+    #[test]
+    fn what_is_peels_goes_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        drop(Metastore::open(&path(metastore::FILE)).unwrap());
+        Directories::open(root.path()).unwrap();
+        for name in ["fuse/1", "layers/1/5", "idmapped", "index/a", "cache/a", "snapshots/7/fs", "trash/s6"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        fs::write(path("of-somebody-else"), "kept").unwrap();
+        let arguments = ["reset", "--root", root.path().to_str().unwrap(), "--holder", "/nobody"];
+        run(&Command::parse_from(arguments).daemon).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["lock", "of-somebody-else", "snapshots", "trash"]);
+        assert!(fs::read_dir(path("snapshots")).unwrap().next().is_none());
+    }
 }

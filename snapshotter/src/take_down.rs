@@ -4,7 +4,7 @@
 //! What is on disk stays: the next `peel serve` finds its snapshots again.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -13,18 +13,25 @@ use peel_fusefs::mountinfo;
 
 use crate::{hold::Holder, lock, mounts::overlay};
 
+/// A daemon that was stopped: where its state is, and who keeps its connections.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Stopped {
+    /// State directory of the daemon
+    #[arg(long, default_value = "/var/lib/peel")]
+    root: PathBuf,
+    /// Socket of the holder that keeps the daemon's FUSE connections
+    #[arg(long, default_value = "/run/peel/hold.sock")]
+    holder: PathBuf,
+}
+
 /// What the command line says.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// State directory of the daemon
-    #[arg(long, default_value = "/var/lib/peel")]
-    pub root: PathBuf,
-    /// Socket of the holder that keeps the daemon's FUSE connections
-    #[arg(long, default_value = "/run/peel/hold.sock")]
-    pub holder: PathBuf,
+    #[command(flatten)]
+    daemon: Stopped,
     /// Only say whether containers run on Peel; the daemon may run
     #[arg(long)]
-    pub check: bool,
+    check: bool,
 }
 
 /// Containers run on Peel.
@@ -38,17 +45,30 @@ pub struct InUse(Vec<String>);
 /// Containers run on Peel ([`InUse`]), or a daemon does; something stays mounted.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(options: &Options) -> anyhow::Result<String> {
-    let root = fs::canonicalize(&options.root)
-        .with_context(|| format!("nothing to unmount: {}", options.root.display()))?;
-    unused(&root)?;
+    let root = options.daemon.root()?;
     if options.check {
+        unused(&root)?;
         return Ok("no container runs on Peel\n".into());
     }
-    let _lock = lock::lock(&root).await.context("stop the daemon first")?;
-    // Again: until now a daemon could have given out mounts.
-    unused(&root)?;
-    let count = unmount(&root, Some(&Holder::at(&options.holder)))?;
+    let (_lock, count) = options.daemon.take_down(&root).await?;
     Ok(format!("{count} mounts taken down below {}\n", root.display()))
+}
+
+impl Stopped {
+    /// Its state directory, without links: as the kernel's table of mounts has it.
+    pub(crate) fn root(&self) -> anyhow::Result<PathBuf> {
+        fs::canonicalize(&self.root).with_context(|| format!("no state of Peel: {}", self.root.display()))
+    }
+
+    /// Takes down everything below `root`, which is its. Gives the number of mounts, and what keeps a daemon from being
+    /// started there.
+    pub(crate) async fn take_down(&self, root: &Path) -> anyhow::Result<(File, usize)> {
+        unused(root)?;
+        let lock = lock::lock(root).await.context("stop the daemon first (systemctl stop peel.socket)")?;
+        // Again: until now a daemon could have given out mounts.
+        unused(root)?;
+        Ok((lock, unmount(root, Some(&Holder::at(&self.holder)))?))
+    }
 }
 
 /// Fails while containers run on what is below `root`.

@@ -1,8 +1,8 @@
 //! How the daemon ends when it is told to.
 //!
 //! The sockets go first, so that containerd dials again instead of failing. What is cached is made safe: a node that
-//! boots again starts from it. Then the change under way finishes, and no other begins. Nothing is unmounted: overlays use it, and the next daemon goes on with it. With
-//! `--unmount-on-exit` everything is, unless a container would notice.
+//! boots again starts from it. Then the change under way finishes, and no other begins. Nothing is unmounted: overlays
+//! use it, and the next daemon goes on with it. With `--unmount-on-exit` everything is, unless a container would notice.
 
 use std::{
     fs,

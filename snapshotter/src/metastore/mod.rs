@@ -18,9 +18,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use redb::{Database, ReadableDatabase as _};
@@ -32,6 +36,22 @@ pub use table::{ReadTx, Table, WriteTx};
 
 /// Name of the file in the state directory.
 pub const FILE: &str = "metadata.redb";
+
+/// Deletes the store in the state directory `root`, damaged or not. Nobody may have it open.
+///
+/// # Errors
+/// What the filesystem says, but for what is not there.
+pub fn delete(root: &Path) -> io::Result<()> {
+    let file = root.join(FILE);
+    // The store itself last: as long as it is there, this can be done again.
+    for path in [&reserve::path(&file), &file] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 /// The open metadata file. One process has it at a time.
 #[derive(Debug)]

@@ -22,6 +22,11 @@ pub(super) const SIZE: u64 = 4 << 20;
 /// What is given up at once.
 const PIECE: u64 = 256 << 10;
 
+/// Where it is, for the metadata in `metadata`.
+pub(super) fn path(metadata: &Path) -> PathBuf {
+    metadata.with_extension("reserve")
+}
+
 /// The space.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -32,7 +37,7 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The one for the metadata in `metadata`, beside it; as large as the disk has room for.
     pub(super) fn open(metadata: &Path) -> io::Result<Self> {
-        let path = metadata.with_extension("reserve");
+        let path = path(metadata);
         let file = File::options().create(true).truncate(false).write(true).open(&path)?;
         let reserve = Self { path, file: Mutex::new(file) };
         reserve.restore();

@@ -4,12 +4,10 @@
 //! at the same odd count have seen the same request. A daemon must not find this out by asking its own mount: should
 //! nobody answer, its process could not even be killed.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Threads that have a place.
+/// Threads of a connection that have a place of their own; with more, two share one, and what one of them is stuck at
+/// may be missed.
 const SLOTS: usize = 16;
 
 /// The counts, one a thread.
@@ -20,31 +18,27 @@ pub(crate) struct AtWork([AtomicU64; SLOTS]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look([u64; SLOTS]);
 
-/// The calling thread's place; threads that come late have none.
-fn own_slot() -> Option<usize> {
+/// The calling thread's place. The threads of a connection begin together and get places one after the other, from
+/// wherever those of the connection before it ended: a daemon may serve many.
+fn own_slot() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+        static OWN: usize = NEXT.fetch_add(1, Relaxed) % SLOTS;
     }
-    OWN.with(|own| {
-        if own.get().is_none() {
-            own.set(Some(NEXT.fetch_add(1, Relaxed)));
-        }
-        own.get()
-    })
+    OWN.with(|own| *own)
 }
 
 impl AtWork {
     /// The calling thread is at work until the result is dropped.
     pub(crate) fn begin(&self) -> impl Drop + '_ {
-        struct End<'counts>(Option<&'counts AtomicU64>);
+        struct End<'counts>(&'counts AtomicU64);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.map(|count| count.fetch_add(1, Relaxed));
+                self.0.fetch_add(1, Relaxed);
             }
         }
-        let count = own_slot().and_then(|slot| self.0.get(slot));
-        count.map(|count| count.fetch_add(1, Relaxed));
+        let count = &self.0[own_slot()];
+        count.fetch_add(1, Relaxed);
         End(count)
     }
 
@@ -77,5 +71,18 @@ mod tests {
         drop(first);
         let _second = at_work.begin();
         assert_eq!(at_work.look().stuck_since(&busy), 0, "at another one");
+    }
+
+    #[test]
+    fn threads_of_late_connections_are_seen_too() {
+        for connection in 0..3 * SLOTS {
+            let at_work = AtWork::default();
+            let stuck = || {
+                let _work = at_work.begin();
+                at_work.look().stuck_since(&at_work.look())
+            };
+            let stuck = std::thread::scope(|scope| scope.spawn(stuck).join());
+            assert_eq!(stuck.unwrap(), 1, "connection {connection}");
+        }
     }
 }

@@ -17,10 +17,10 @@ mod page;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::{
     fmt, io,
-    ops::Range,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{
         Arc,
@@ -32,14 +32,11 @@ use std::{
     time::Duration,
 };
 
-use peel_layer::{
-    BlobOffset, DataOffset, LayerDigest,
-    serve::{self, Watch},
-};
+use peel_layer::serve::{self, Watch};
 use rustix::fs::MemfdFlags;
 
 use self::page::Page;
-use crate::{NodeId, Opcode};
+pub(crate) use self::work::Work;
 
 /// Deaths at which the same request was being executed, until it is condemned.
 const DEATHS: u64 = 3;
@@ -47,70 +44,6 @@ const DEATHS: u64 = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How long it stays so. The cause may go: another version, an index that was read again.
 const SENTENCE: Duration = Duration::from_secs(600);
-/// Set in the number of a request that was sent again (`FUSE_UNIQUE_RESEND`).
-const RESENT: u64 = 1 << 63;
-
-/// What a thread executes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Work {
-    unique: u64,
-    node: u64,
-    opcode: u64,
-    offset: u64,
-    length: u64,
-}
-
-impl Work {
-    pub(crate) fn new(unique: u64, node: NodeId, opcode: Opcode) -> Self {
-        Self { unique: unique & !RESENT, node: node.get(), opcode: opcode as u64, offset: 0, length: 0 }
-    }
-
-    /// It reads these bytes.
-    pub(crate) fn of(self, offset: u64, length: u32) -> Self {
-        Self { offset, length: length.into(), ..self }
-    }
-
-    /// Whether this asks for what `other` asked for.
-    fn resembles(&self, other: &Self) -> bool {
-        let overlaps = self.offset < other.offset.saturating_add(other.length)
-            && other.offset < self.offset.saturating_add(self.length);
-        (self.node, self.opcode) == (other.node, other.opcode) && (self.length == 0 || overlaps)
-    }
-
-    /// Whether who does this has done `other` in the same life: a layer is streamed from its beginning.
-    fn has_passed(&self, other: &Self) -> bool {
-        let is_stream = matches!(self.opcode, INFLATE | UNTAR);
-        is_stream && (self.node, self.opcode) == (other.node, other.opcode) && self.offset > other.offset
-    }
-}
-
-/// In place of an opcode, which is below 100.
-const INDEX: u64 = 100;
-const BYTES: u64 = 101;
-const INFLATE: u64 = 102;
-const UNTAR: u64 = 103;
-
-impl From<serve::Work> for Work {
-    fn from(work: serve::Work) -> Self {
-        // The layer's number is as much of its digest as fits. The same work has the same number in every daemon.
-        let number = |layer: LayerDigest| {
-            let [a, b, c, d, e, f, g, h, ..] = *layer.as_bytes();
-            u64::from_le_bytes([a, b, c, d, e, f, g, h]) & !RESENT | 1
-        };
-        let (layer, opcode, offset, end) = match work {
-            serve::Work::Index(layer) => (layer, INDEX, 0, 0),
-            serve::Work::Bytes(layer, Range { start: DataOffset(start), end: DataOffset(end) }) => {
-                (layer, BYTES, start, end)
-            }
-            serve::Work::Inflate(layer, Range { start: BlobOffset(start), end: BlobOffset(end) }) => {
-                (layer, INFLATE, start, end)
-            }
-            serve::Work::Untar(layer, Range { start, end }) => (layer, UNTAR, start, end),
-        };
-        let length = end.saturating_sub(offset);
-        Self { unique: number(layer), node: number(layer), opcode, offset, length }
-    }
-}
 
 /// The marks of this process, and what those of earlier ones led to. Cheap to clone.
 #[derive(Clone)]

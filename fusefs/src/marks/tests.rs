@@ -1,4 +1,7 @@
-use super::*;
+use peel_layer::{BlobOffset, DataOffset, LayerDigest};
+
+use super::{work::RESENT, *};
+use crate::{NodeId, Opcode};
 
 fn work(unique: u64) -> Work {
     Work::new(unique, NodeId::from(77), Opcode::Read).of(4096, 4096)

@@ -34,6 +34,8 @@ mod groups;
 mod holes;
 mod layer;
 mod map;
+#[cfg(test)]
+mod model;
 mod open_layers;
 mod pins;
 mod publish;
@@ -42,6 +44,7 @@ mod staging;
 mod stats;
 mod store;
 mod summary;
+mod sync;
 mod sys;
 mod tree;
 

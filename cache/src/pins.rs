@@ -8,14 +8,14 @@
 //! read. New readers must not keep an eviction waiting for ever, hence two counters, used in turn: waiting means
 //! to send new readers to the other counter and to watch the old one fall to zero, for both counters one after
 //! the other. A reader that was sent to a counter long ago and increments it only now sees the cleared bit,
-//! as all of these operations are sequentially consistent.
+//! as all of these operations are sequentially consistent. [`crate::model`] checks this.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use super::sync::{AtomicUsize, Mutex, pause};
 
 /// How many readers are between look and read.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Pins {
                     return false;
                 }
                 // A pread of cached pages takes microseconds, of a slow disk milliseconds.
-                std::thread::sleep(Duration::from_micros(50));
+                pause(Duration::from_micros(50));
             }
         }
         true

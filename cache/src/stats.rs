@@ -8,7 +8,7 @@ use std::{
 
 use peel_layer::IndexKey;
 
-use crate::{Admission, Cause, Round, Urgency, store::Shared};
+use crate::{Cause, Round, Urgency, store::Shared};
 
 /// Counted since the process started.
 #[derive(Debug, Default)]
@@ -32,13 +32,12 @@ impl Counters {
         counter.fetch_add(by, Ordering::Relaxed);
     }
 
-    pub(crate) fn admitted(&self, admission: Admission, bytes: usize) {
-        if admission == Admission::Stored {
-            Self::add(&self.chunks_stored, 1);
-            Self::add(&self.bytes_stored, bytes as u64);
-            if self.refusing.swap(false, Ordering::Relaxed) {
-                tracing::info!("the cache takes chunks again");
-            }
+    /// A chunk of so many bytes was stored.
+    pub(crate) fn stored(&self, bytes: usize) {
+        Self::add(&self.chunks_stored, 1);
+        Self::add(&self.bytes_stored, bytes as u64);
+        if self.refusing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the cache takes chunks again");
         }
     }
 

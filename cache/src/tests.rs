@@ -14,10 +14,12 @@ mod fsck;
 mod gc;
 mod index;
 mod killed;
+mod map;
 mod model;
 mod recheck;
 mod staging;
 mod stats;
+mod store;
 mod threads;
 
 /// State directories that outlive the caches opened on them.

@@ -1,6 +1,8 @@
 //! One bit a chunk, in memory: a million chunks take 125 KB.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::sync::AtomicU64;
 
 /// Bits that any thread sets, clears and reads.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub(super) fn word_count(chunks: u32) -> usize {
 
 impl AtomicBits {
     /// From words as they were stored, cut or filled up to `chunks`; bits beyond it are dropped.
-    pub(super) fn new(chunks: u32, words: impl IntoIterator<Item = u64>) -> Self {
+    pub(crate) fn new(chunks: u32, words: impl IntoIterator<Item = u64>) -> Self {
         let mut words: Vec<u64> =
             words.into_iter().chain(std::iter::repeat(0)).take(word_count(chunks)).collect();
         if let (Some(last), 1..) = (words.last_mut(), chunks % 64) {

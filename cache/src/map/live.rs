@@ -2,11 +2,10 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
-use parking_lot::Mutex;
-
 use super::{
     AtomicBits, Identity,
     format::{self, HEADER_BYTES},
+    sync::Mutex,
 };
 use crate::{BootId, disk};
 

@@ -19,5 +19,4 @@ pub(crate) use format::{Identity, decode_durable, encode_durable};
 pub(crate) use learned::LearnedDigests;
 pub(crate) use live::LiveMap;
 
-#[cfg(test)]
-mod tests;
+use super::sync;

@@ -22,7 +22,9 @@ impl ChunkStore {
     ) -> Admission {
         match self.try_admit(id, at, chunk, urgency) {
             Ok(admission) => {
-                self.shared.counters.admitted(admission, chunk.bytes().len());
+                if admission == Admission::Stored {
+                    self.shared.counters.stored(chunk.bytes().len());
+                }
                 admission
             }
             Err(error) => {

@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{ChunkFiles, ChunkStore, ignore_not_found};
-use crate::{
-    disk,
+use super::{
+    ChunkFiles, ChunkStore, ignore_not_found,
     map::{AtomicBits, Identity, LearnedDigests, decode_durable, encode_durable},
 };
+use crate::disk;
 
-const NAME: &str = "map.durable";
+/// Name of the file.
+pub(super) const NAME: &str = "map.durable";
 
 impl ChunkStore {
     /// Makes what was stored so far safe from a machine crash. Nothing to do if nothing changed.
@@ -20,7 +21,7 @@ impl ChunkStore {
     }
 
     /// As [`Self::sync`]; `sync_data` brings the data to the disk. Tests have one that fails.
-    pub(super) fn sync_with(&self, sync_data: fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn sync_with(&self, sync_data: fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
         let Some(files) = self.files() else { return Ok(()) };
         if self.touched.swap(false, Ordering::SeqCst)
             && let Err(error) = self.epochs.save(&self.dir)

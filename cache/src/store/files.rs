@@ -2,13 +2,13 @@
 
 use std::{io, num::NonZeroU64, os::unix::fs::MetadataExt as _, sync::atomic::Ordering};
 
-use parking_lot::{Mutex, RwLock};
 use peel_layer::ChunkDigest;
 
-use super::ChunkFiles;
-use crate::{
+use super::{
+    ChunkFiles,
     map::{AtomicBits, Identity, LearnedDigests, LiveMap},
     pins::Pins,
+    sync::{self, Mutex, RwLock},
 };
 
 impl ChunkFiles {
@@ -60,6 +60,7 @@ impl ChunkFiles {
 
     /// Bytes of the data file into fresh anonymous memory; shorter than `length` only if somebody cut the file.
     pub(crate) fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        sync::slow();
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let at = at + bytes.len() as u64;

@@ -1,11 +1,20 @@
 //! What the files promise, without an index.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use peel_layer::{ChunkDigest, UnverifiedChunk, VerifiedChunk};
 
-use super::*;
-use crate::Urgency;
+use crate::{
+    Admission, BootId, Urgency, disk,
+    store::{ChunkStore, Shape, Shared},
+};
 
 const SHAPE: Shape =
     Shape { chunks: 10, data_size: 10 * CHUNK, tree: [3; 32], learns: false, group_bytes: CHUNK };
@@ -145,6 +154,22 @@ fn a_map_next_to_another_data_file_is_not_believed() {
         assert_eq!(fill(&store, 4), Admission::Stored);
         assert_eq!(present(&fixture.open(BOOT)), [4]);
     }
+}
+
+/// A filesystem gives the new file the inode number of the old one, by which a map knows its file.
+#[test]
+fn no_map_of_an_earlier_data_file_is_left() {
+    let fixture = Fixture::new();
+    let store = fixture.open(BOOT);
+    fill(&store, 1);
+    store.sync().unwrap();
+    drop(store);
+    fixture.shared.unsynced.lock().clear();
+    fs::remove_file(fixture.path().join("data")).unwrap();
+    let store = fixture.open(BOOT);
+    fill(&store, 4);
+    assert!(!fixture.path().join("map.durable").exists());
+    assert_eq!(present(&fixture.open(NEXT_BOOT)), [0; 0]);
 }
 
 #[test]

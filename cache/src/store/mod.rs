@@ -3,24 +3,19 @@
 use std::{
     io,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
 };
 
-use parking_lot::{Mutex, RwLock};
 use peel_layer::LayerIndex;
 
-use crate::{
-    BootId, disk,
-    gc::Gauge,
-    groups::Grouping,
-    map::{Identity, LearnedDigests, LiveMap},
-    pins::Pins,
-    stats::Counters,
+// What crate::model has of its own comes by way of the parent.
+use super::{
+    map::{self, Identity, LearnedDigests, LiveMap},
+    pins::{self, Pins},
+    sync::{self, AtomicBool, AtomicU64, Mutex, RwLock},
 };
+use crate::{BootId, disk, gc::Gauge, groups::Grouping, stats::Counters};
 
 mod admit;
 mod durable;
@@ -195,10 +190,14 @@ impl ChunkStore {
         if self.removed.load(Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the layer was removed"));
         }
+        sync::slow();
         disk::create_dir(&self.dir).map_err(io::Error::other)?;
         let path = self.dir.join("data");
-        // The old map names the old inode; it is replaced last, so a crash in between leaves no map that fits.
-        std::fs::remove_file(&path).or_else(ignore_not_found)?;
+        // Maps know their file by its inode number, which the new one may get from the old one: they go first.
+        let remove = |path: &Path| std::fs::remove_file(path).or_else(ignore_not_found);
+        [&self.dir.join("map"), &self.dir.join(durable::NAME)].into_iter().try_for_each(|map| remove(map))?;
+        std::fs::File::open(&self.dir)?.sync_all()?;
+        remove(&path)?;
         let data = disk::create_new(&path)?;
         data.set_len(self.shape.data_size)?;
         let identity = self.identity(&data.metadata()?);
@@ -265,6 +264,8 @@ impl ChunkStore {
 
     /// No new files from now on. Those that are open stay readable.
     pub(crate) fn mark_removed(&self) {
+        // Who is just making files is waited for; they go with the directory then.
+        let _nobody_makes_files = self.files.write();
         self.removed.store(true, Ordering::SeqCst);
     }
 }
@@ -272,6 +273,3 @@ impl ChunkStore {
 fn ignore_not_found<T: Default>(error: io::Error) -> io::Result<T> {
     if error.kind() == io::ErrorKind::NotFound { Ok(T::default()) } else { Err(error) }
 }
-
-#[cfg(test)]
-mod tests;

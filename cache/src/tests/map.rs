@@ -1,5 +1,9 @@
-use super::*;
-use crate::BootId;
+//! What the two maps on disk promise.
+
+use crate::{
+    BootId,
+    map::{AtomicBits, Identity, LiveMap, decode_durable, encode_durable},
+};
 
 const IDENTITY: Identity = Identity { chunks: 130, data_size: 1 << 20, inode: 7, tree: [3; 32] };
 const BOOT: BootId = BootId::from_bytes([1; 16]);

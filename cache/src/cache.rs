@@ -100,11 +100,19 @@ impl Cache {
     /// # Errors
     /// [`CacheError::Damaged`]: build the index again and publish it. Else the disk.
     pub fn layer(&self, key: &IndexKey) -> Result<Option<Arc<Layer>>, CacheError> {
-        self.layer_named(&key.to_string(), true)
+        let name = key.to_string();
+        self.in_slot(&name, |slot| self.open_in(slot, &name)).unwrap_or(Ok(None))
     }
 
-    pub(crate) fn layer_named(&self, name: &str, check_tree: bool) -> Result<Option<Arc<Layer>>, CacheError> {
-        self.in_slot(name, |slot| self.open_in(slot, name, check_tree)).unwrap_or(Ok(None))
+    /// As [`Self::layer`] for those who look at all layers, and need none: which stay open does not change, while there
+    /// is room for more. The tree is not checked.
+    pub(crate) fn look_at(&self, name: &str) -> Result<Option<Arc<Layer>>, CacheError> {
+        self.in_slot(name, |slot| self.look_in(slot, name)).unwrap_or(Ok(None))
+    }
+
+    /// The same, under the slot's lock.
+    pub(crate) fn look_in(&self, slot: &mut Slot, name: &str) -> Result<Option<Arc<Layer>>, CacheError> {
+        Ok(self.opened(slot, name)?.inspect(|layer| self.open.offer(layer)))
     }
 
     /// Does `work` under the slot's lock; nothing where there is no layer called `name`.
@@ -114,32 +122,27 @@ impl Cache {
         Some(work(&mut slot))
     }
 
-    /// Opens the layer called `name` under its slot's lock.
-    pub(crate) fn open_in(
-        &self,
-        slot: &mut Slot,
-        name: &str,
-        check_tree: bool,
-    ) -> Result<Option<Arc<Layer>>, CacheError> {
-        let layer = match slot.layer.upgrade() {
-            Some(layer) => layer,
-            None => {
-                let config = &self.config;
-                let opened = Layer::open(config, name, &self.shared, &slot.when_closed, |shape| {
-                    slot.store.upgrade().unwrap_or_else(|| {
-                        let dir = config.cache_dir.join(name);
-                        ChunkStore::open(dir, shape, config.boot, Arc::clone(&self.shared))
-                    })
-                })?;
-                let Some(layer) = opened.map(Arc::new) else { return Ok(None) };
-                (slot.layer, slot.store) = (Arc::downgrade(&layer), Arc::downgrade(&layer.store));
-                layer
-            }
-        };
-        if check_tree {
-            layer.tree()?;
-        }
+    /// Opens the layer called `name` under its slot's lock, checks its tree, and keeps it open.
+    pub(crate) fn open_in(&self, slot: &mut Slot, name: &str) -> Result<Option<Arc<Layer>>, CacheError> {
+        let Some(layer) = self.opened(slot, name)? else { return Ok(None) };
+        layer.tree()?;
         self.open.touch(&layer);
+        Ok(Some(layer))
+    }
+
+    fn opened(&self, slot: &mut Slot, name: &str) -> Result<Option<Arc<Layer>>, CacheError> {
+        if let Some(layer) = slot.layer.upgrade() {
+            return Ok(Some(layer));
+        }
+        let config = &self.config;
+        let opened = Layer::open(config, name, &self.shared, &slot.when_closed, |shape| {
+            slot.store.upgrade().unwrap_or_else(|| {
+                let dir = config.cache_dir.join(name);
+                ChunkStore::open(dir, shape, config.boot, Arc::clone(&self.shared))
+            })
+        })?;
+        let Some(layer) = opened.map(Arc::new) else { return Ok(None) };
+        (slot.layer, slot.store) = (Arc::downgrade(&layer), Arc::downgrade(&layer.store));
         Ok(Some(layer))
     }
 
@@ -246,7 +249,7 @@ impl Cache {
     #[must_use]
     pub fn find_content(&self, digest: &ChunkDigest) -> Option<VerifiedChunk> {
         self.searchable.call_once(|| self.open_for_search());
-        self.open.all().iter().find_map(|layer| layer.find_content(digest))
+        self.open.all().iter().rev().find_map(|layer| layer.find_content(digest))
     }
 
     /// Bytes `part` of a file of `size` bytes, from any layer that has that part of the same file in the cache, however it
@@ -260,15 +263,22 @@ impl Cache {
         expected: &ChunkDigest,
     ) -> Option<VerifiedChunk> {
         self.searchable.call_once(|| self.open_for_search());
-        self.open.all().iter().find_map(|layer| layer.find_part(file, size, part, expected))
+        self.open.all().iter().rev().find_map(|layer| layer.find_part(file, size, part, expected))
     }
 
-    /// After a start: layers that nobody mounted yet have content too.
+    /// After a start: layers that nobody mounted yet have content too, those that were used last first.
     fn open_for_search(&self) {
-        let names = self.names();
-        let filled = |name: &String| self.config.cache_dir.join(name).join("map").exists();
-        for name in names.iter().filter(|name| filled(name)).take(self.open.capacity()) {
-            if let Err(error) = self.layer_named(name, false) {
+        let used = |name: &String| {
+            let dir = self.config.cache_dir.join(name);
+            let filled = dir.join("map").exists();
+            // Written when something was read.
+            filled.then(|| std::fs::metadata(dir.join("epochs")).and_then(|epochs| epochs.modified()).ok())
+        };
+        let mut names: Vec<_> =
+            self.names().into_iter().filter_map(|name| Some((used(&name)?, name))).collect();
+        names.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, name) in names.iter().take(self.open.capacity()) {
+            if let Err(error) = self.look_at(name) {
                 tracing::warn!(%error, "layer is left out of the search for content");
             }
         }

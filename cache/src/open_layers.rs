@@ -42,6 +42,19 @@ impl OpenLayers {
         });
     }
 
+    /// Keeps `layer` open if there is room for one more, and lets it go before all others.
+    pub(crate) fn offer(&self, layer: &Arc<Layer>) {
+        let layers = self.all();
+        if layers.len() >= self.capacity || layers.iter().any(|open| Arc::ptr_eq(open, layer)) {
+            return;
+        }
+        self.change(|list| {
+            if list.len() < self.capacity && list.iter().all(|open| open.name() != layer.name()) {
+                list.insert(0, Arc::clone(layer));
+            }
+        });
+    }
+
     /// Lets go of the layer called `name`.
     pub(crate) fn remove(&self, name: &str) {
         self.change(|list| list.retain(|open| open.name() != name));

@@ -56,7 +56,7 @@ impl Cache {
 
     /// The layer, if its index is there and can be read; a damaged one is removed.
     pub(crate) fn good_index(&self, slot: &mut Slot, name: &str) -> Result<Option<Arc<Layer>>, CacheError> {
-        match self.open_in(slot, name, true) {
+        match self.open_in(slot, name) {
             Err(CacheError::Damaged { path, reason }) => {
                 tracing::warn!(path = %path.display(), reason, "replacing a damaged index");
                 disk::remove_dir(&self.index_dir().join(name)).map(|()| None)
@@ -75,7 +75,7 @@ impl Cache {
         let path = self.index_dir().join(name);
         fs::rename(new, &path).map_err(disk::at(&path))?;
         disk::sync_dir(self.index_dir())?;
-        self.open_in(slot, name, true)?
+        self.open_in(slot, name)?
             .ok_or_else(|| CacheError::Damaged { path, reason: "vanished after it was published".to_owned() })
     }
 }

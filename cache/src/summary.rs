@@ -86,7 +86,7 @@ impl crate::Cache {
         let closed = |slot: &Slot| slot.when_closed.of(&self.cache_dir().join(name).join("data"));
         self.in_slot(name, |slot| match slot.layer.upgrade() {
             Some(layer) => Some(layer.stats()),
-            None => closed(slot).or_else(|| Some(self.open_in(slot, name, false).ok()??.stats())),
+            None => closed(slot).or_else(|| Some(self.look_in(slot, name).ok()??.stats())),
         })?
     }
 }

@@ -60,7 +60,7 @@ impl Cache {
                 return check.found(name, dir.clone(), damage, || disk::remove_dir(&dir));
             }
         }
-        match self.layer_named(name, false) {
+        match self.look_at(name) {
             Ok(Some(layer)) => check_chunks(check, &layer, &dir.join("data")),
             // Removed meanwhile, or its index broke just now.
             Ok(None) | Err(_) => ControlFlow::Continue(()),

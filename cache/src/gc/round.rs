@@ -124,7 +124,7 @@ impl Cache {
     /// # Errors
     /// The layer cannot be opened, or its maps not be written.
     pub fn evict(&self, key: &IndexKey) -> Result<Option<Evicted>, CacheError> {
-        let Some(layer) = self.layer_named(&key.to_string(), false)? else { return Ok(None) };
+        let Some(layer) = self.look_at(&key.to_string())? else { return Ok(None) };
         let ids: Vec<_> = (0..layer.index().chunk_count()).map(ChunkId).collect();
         let chunks = layer.present_chunks();
         let bytes = layer.evict(&ids)?;
@@ -158,7 +158,7 @@ impl Cache {
         let names = self.names();
         let mut groups = Vec::new();
         for (number, name) in names.iter().enumerate() {
-            let Ok(Some(layer)) = self.layer_named(name, false) else { continue };
+            let Ok(Some(layer)) = self.look_at(name) else { continue };
             if !dry_run {
                 round.freed += scrub(&layer);
             }
@@ -188,7 +188,7 @@ impl Cache {
             }
             for (layer, groups) in by_layer {
                 let Some(name) = names.get(layer) else { continue };
-                let Ok(Some(layer)) = self.layer_named(name, false) else { continue };
+                let Ok(Some(layer)) = self.look_at(name) else { continue };
                 match evict_from(&layer, &groups, dry_run) {
                     Ok(evicted) => {
                         round.freed += evicted.bytes;

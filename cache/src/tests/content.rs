@@ -1,6 +1,11 @@
 //! Finding content in other layers, and never believing a table about it.
 
-use std::{io::Write as _, os::unix::fs::FileExt as _};
+use std::{
+    io::Write as _,
+    ops::ControlFlow,
+    os::unix::fs::FileExt as _,
+    time::{Duration, SystemTime},
+};
 
 use peel_layer::ChunkDigest;
 
@@ -21,6 +26,50 @@ fn content_is_found_in_any_layer_that_has_it_present() {
 
     // Also after a restart, before anybody has opened the layer.
     assert_eq!(fixture.open().find_content(&ChunkDigest::of(&ours)).unwrap().bytes(), ours);
+}
+
+/// More layers than stay open: those that were used last are searched, whoever looks at the others.
+#[test]
+fn the_layers_used_last_are_searched() {
+    let fixture = Fixture::new();
+    let config = || Config { open_layers: 2, ..fixture.config(1) };
+    let cache = Cache::open(config()).unwrap();
+    let contents: Vec<Vec<u8>> = (1..=5).map(|byte| vec![byte; 9000]).collect();
+    let blobs: Vec<_> = contents.iter().map(|content| blob(&[("x", content.clone())])).collect();
+    let found = |cache: &Cache| -> Vec<usize> {
+        let has = |at: &usize| cache.find_content(&ChunkDigest::of(&contents[*at])).is_some();
+        (0..contents.len()).filter(has).collect()
+    };
+    let look_at_all = |cache: &Cache| {
+        cache.check(false, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        assert_eq!(cache.stats().layers.len(), blobs.len());
+        for blob in &blobs {
+            cache.evict(&key(blob)).unwrap();
+        }
+    };
+    for blob in &blobs {
+        fill(&publish(&cache, blob), blob);
+    }
+    assert_eq!(found(&cache), [3, 4]);
+    cache.layer(&key(&blobs[1])).unwrap();
+    assert_eq!(found(&cache), [1, 4]);
+    cache.sync().unwrap();
+    drop(cache);
+
+    // After a restart that is told by when their epochs were written.
+    for (at, blob) in blobs.iter().enumerate() {
+        let epochs = fixture.dir.path().join("cache").join(key(blob).to_string()).join("epochs");
+        let when = SystemTime::now() - Duration::from_secs([10, 30, 20, 50, 40][at]);
+        fs::File::options().write(true).open(epochs).unwrap().set_modified(when).unwrap();
+    }
+    let cache = Cache::open(config()).unwrap();
+    assert_eq!(found(&cache), [0, 2]);
+    look_at_all(&cache);
+    for blob in &blobs {
+        let layer = cache.look_at(&key(blob).to_string()).unwrap().unwrap();
+        fill(&layer, blob);
+    }
+    assert_eq!(found(&cache), [0, 2]);
 }
 
 #[test]

@@ -99,6 +99,15 @@ impl Containerd {
         self.wait_ready()
     }
 
+    /// What is left of it after a crash of the machine: its root. Call it when its processes and mounts are gone.
+    ///
+    /// # Errors
+    /// When its state cannot be removed.
+    pub fn crash(&mut self) -> Result<()> {
+        self.daemon.kill()?;
+        fs::remove_dir_all(config::state(&self.dir)).context("removing containerd's state")
+    }
+
     /// SIGTERM, and SIGKILL when that does not help.
     ///
     /// # Errors

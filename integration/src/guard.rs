@@ -83,6 +83,16 @@ impl TestDir {
         cgroup_of(&self.path)
     }
 
+    /// Ends every process of the test and unmounts everything below the folder; its files stay.
+    ///
+    /// # Errors
+    /// When something is still there.
+    pub fn end_all(&self) -> Result<()> {
+        processes::end_all_of(&self.path, &self.cgroup())?;
+        shims::remove_sockets(&self.path)?;
+        mounts::unmount_below(&self.path)
+    }
+
     /// Ends the FUSE connections below the folder: what waits for an answer gets an error. To be done before a
     /// process that may wait for one is ended: until then it cannot be killed.
     ///

@@ -15,6 +15,7 @@ mod app;
 mod container;
 mod disk;
 mod images;
+mod power;
 mod start;
 
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
@@ -121,7 +122,7 @@ impl Builder {
         let dir = TestDir::new()?;
         let (containerd_dir, peel_dir) = (dir.make("containerd")?, dir.make("peel")?);
         if let Some(mebibytes) = self.disk {
-            disk::mount_ext4(&peel_dir.join("disk.ext4"), &peel::root(&peel_dir), mebibytes)?;
+            disk::make_ext4(&disk::image(&peel_dir), &peel::root(&peel_dir), mebibytes)?;
         }
         let peel = match self.snapshotter {
             Snapshotter::Overlayfs => None,

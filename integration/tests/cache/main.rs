@@ -4,6 +4,7 @@
 //! cargo test -p peel-integration --test cache    # as root, on Debian 12, with peel built
 //! ```
 
+mod crash;
 mod full;
 mod ground;
 mod pressure;

@@ -120,8 +120,7 @@ impl LayerReader {
             if left.is_zero() {
                 return Err(ReadError::TimedOut(self.explain("it cannot be read whole")));
             }
-            let pause_now = jittered(pause);
-            sleep(after.map_or(pause_now, |after| after.max(pause_now)).min(left)).await;
+            sleep(config.pause(jittered(pause), after).min(left)).await;
             Counters::add(&shared.counters.retries, 1);
             pause = pause.saturating_mul(2).min(config.backoff_max);
         }

@@ -14,6 +14,9 @@ pub struct Config {
     pub backoff: Duration,
     /// Longest pause: a registry that is back is noticed this soon.
     pub backoff_max: Duration,
+    /// Longest pause that a source may ask for (`Retry-After`): one that asks for an hour is asked again while readers
+    /// still wait.
+    pub retry_after_max: Duration,
     /// Rounds over all sources when every one says that asking again is of no use (403, 404). More than one,
     /// because registries say so while they fail over and tokens are rotated.
     pub permanent_rounds: u32,
@@ -56,6 +59,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             backoff: Duration::from_millis(250),
             backoff_max: Duration::from_secs(5),
+            retry_after_max: Duration::from_secs(30),
             permanent_rounds: 3,
             range_max: 4 << 20,
             gap: 16 << 10,
@@ -70,5 +74,12 @@ impl Default for Config {
             // Four chunks as eStargz makes them: enough for the readers that are under way.
             overflow_bytes: 16 << 20,
         }
+    }
+}
+
+impl Config {
+    /// The pause after all sources failed: `own`, or what one of them asks for.
+    pub(crate) fn pause(&self, own: Duration, asked_for: Option<Duration>) -> Duration {
+        asked_for.map_or(own, |asked_for| asked_for.min(self.retry_after_max).max(own))
     }
 }

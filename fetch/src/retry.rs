@@ -51,9 +51,8 @@ impl Round {
             if failure.permanent && rounds >= config.permanent_rounds {
                 return Err(ReadError::Unavailable(reader.explain("no source has it")));
             }
-            let pause_now = jittered(pause);
             let left = deadline.saturating_duration_since(Instant::now());
-            sleep(failure.after.map_or(pause_now, |after| after.max(pause_now)).min(left)).await;
+            sleep(config.pause(jittered(pause), failure.after).min(left)).await;
             if Instant::now() >= deadline {
                 return Err(ReadError::TimedOut(reader.explain("sources failed for too long")));
             }

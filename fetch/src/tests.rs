@@ -34,6 +34,8 @@ enum Answer {
     Wrong,
     Short,
     Transient,
+    /// Wants to be left alone for so long.
+    Busy(Duration),
     Permanent,
     Hang,
     Panic,
@@ -110,6 +112,10 @@ impl BlobSource for TestSource {
                 Answer::Wrong => bytes[20] ^= 0x40,
                 Answer::Short => bytes.truncate(bytes.len() - 1),
                 Answer::Transient => return Err(SourceError::transient(format!("{}: down", self.name))),
+                Answer::Busy(pause) => {
+                    let message = format!("{}: too many requests", self.name);
+                    return Err(SourceError::Transient { message, after: Some(pause) });
+                }
                 Answer::Permanent => return Err(SourceError::permanent(format!("{}: gone", self.name))),
                 Answer::Hang => std::future::pending().await,
                 Answer::Panic => panic!("as told"),

@@ -178,7 +178,8 @@ fn served(config: &Config, root: &Path, metastore: &Arc<Metastore>) -> anyhow::R
     let places = peel_cache::Config::new(root.join("index"), root.join("cache"))?;
     let cache = Arc::new(Cache::open(peel_cache::Config { limits, ..places })?);
     let handle = tokio::runtime::Handle::current();
-    let fetcher = Fetcher::new(config.fetch.fetcher(), Arc::clone(&cache), handle.clone());
+    let fetcher = config.fetch.fetcher(config.registry.retry_after_max);
+    let fetcher = Fetcher::new(fetcher, Arc::clone(&cache), handle.clone());
     let registry = registry(config)?;
     Ok(Served::new(
         Slots::load(Arc::clone(metastore))?,

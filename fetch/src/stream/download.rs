@@ -110,7 +110,7 @@ impl Download {
                 let message = format!("{} of {} bytes came: {}", place.at, self.size, place.last_error);
                 return Err(StreamFailure::Unavailable { message, refusal: place.refusal });
             }
-            if !self.rest(after.take().map_or(pause, |after: Duration| after.max(pause)), moved).await {
+            if !self.rest(config.pause(pause, after.take()), moved).await {
                 return Ok(false);
             }
             Counters::add(&self.shared.counters.retries, 1);

@@ -19,6 +19,19 @@ async fn transient_failures_are_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_asks_for_an_hour_is_asked_again_in_time() {
+    let fixture = Fixture::new();
+    let blob = blob_of(1, 1000, 1);
+    let hour = Duration::from_secs(3600);
+    let source =
+        TestSource::new(&blob, move |number| if number == 0 { Answer::Busy(hour) } else { Answer::Right });
+    let reader = fixture.reader(&blob, &[&source]);
+    let start = Instant::now();
+    reader.read(everything(&reader)).await.unwrap();
+    assert_eq!(start.elapsed(), Config::default().retry_after_max);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_source_is_asked_without_a_pause() {
     let fixture = Fixture::new();
     let blob = blob_of(1, 1000, 1);

@@ -49,15 +49,16 @@ impl Default for Fetch {
 }
 
 impl Fetch {
-    /// As the fetcher takes it.
+    /// As the fetcher takes it. No registry may ask it for a longer pause than `retry_after_max`.
     #[must_use]
-    pub fn fetcher(&self) -> peel_fetch::Config {
+    pub fn fetcher(&self, retry_after_max: Duration) -> peel_fetch::Config {
         peel_fetch::Config {
             read_timeout: self.read_timeout,
             demand_per_layer: self.concurrency,
             request_timeout: self.request_timeout,
             backoff: self.backoff,
             backoff_max: self.backoff_max,
+            retry_after_max,
             ..peel_fetch::Config::default()
         }
     }

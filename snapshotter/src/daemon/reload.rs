@@ -58,7 +58,7 @@ fn reload(file: Option<PathBuf>, config: &Live, layers: &LazyLayers) -> anyhow::
     let waiting = config.replace(new);
     let now = config.now();
     layers.served().set_limits(now.cache.limits());
-    layers.served().set_patience(now.fetch.fetcher());
+    layers.served().set_patience(now.fetch.fetcher(now.registry.retry_after_max));
     if let Some(registry) = registry {
         layers.served().set_registry(registry);
     }

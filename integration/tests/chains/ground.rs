@@ -56,12 +56,14 @@ pub(crate) fn image(layers: Vec<Layer>) -> Image {
 }
 
 impl Ground {
-    pub(crate) fn start(version: Version) -> Result<Self> {
-        let config = toml::toml! {
+    /// With layers shown as `tree` says.
+    pub(crate) fn start(version: Version, tree: &str) -> Result<Self> {
+        let mut config = toml::toml! {
             [cache]
             unreferenced_ttl = "1s"
             interval = "200ms"
         };
+        config.insert("tree".into(), tree.into());
         Ok(Self { node: Node::builder(version).images(&Images::start()?).peel_config(config).start()? })
     }
 

@@ -35,8 +35,8 @@ const SCENARIOS: [(&str, Scenario); 10] = [
     ("removal", removal::everything_goes),
 ];
 
-fn chains(version: Version) -> Result<()> {
-    let mut ground = Ground::start(version)?;
+fn chains(version: Version, tree: &str) -> Result<()> {
+    let mut ground = Ground::start(version, tree)?;
     for (name, scenario) in SCENARIOS {
         scenario(&mut ground).with_context(|| format!("scenario: {name}"))?;
     }
@@ -45,10 +45,20 @@ fn chains(version: Version) -> Result<()> {
 
 #[test]
 fn on_1_6() -> Result<()> {
-    chains(Version::Debian12)
+    chains(Version::Debian12, "auto")
 }
 
 #[test]
 fn on_2() -> Result<()> {
-    chains(Version::Sid)
+    chains(Version::Sid, "auto")
+}
+
+#[test]
+fn through_fuse_on_1_6() -> Result<()> {
+    chains(Version::Debian12, "fuse")
+}
+
+#[test]
+fn through_fuse_on_2() -> Result<()> {
+    chains(Version::Sid, "fuse")
 }

@@ -16,6 +16,7 @@ mod container;
 mod disk;
 mod images;
 mod power;
+mod redial;
 mod start;
 
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
@@ -35,7 +36,7 @@ use crate::{
 };
 
 /// CRI's services come up shortly after containerd's own; 1.6.20 takes a second.
-const CRI_LIMIT: Duration = Duration::from_secs(30);
+const CRI_LIMIT: Duration = Duration::from_secs(90);
 
 /// What CRI unpacks images with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

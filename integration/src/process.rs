@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::wait;
 
 /// How long a daemon has between SIGTERM and SIGKILL. containerd needs a second with pods running.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(20);
 
 /// A running child process. Dropping it kills it.
 #[derive(Debug)]

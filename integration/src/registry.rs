@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use crate::{process::Daemon, wait};
 
 /// It listens after some 30 ms.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running registry. Dropping it ends it; the storage stays.
 #[derive(Debug)]

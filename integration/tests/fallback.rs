@@ -26,8 +26,8 @@ const FOREIGN: [(&str, &str); 2] =
     [("app:encrypted", MEDIA_TYPE_ENCRYPTED), ("app:unknown", MEDIA_TYPE_UNKNOWN)];
 const PRIVATE: &str = "app:private";
 
-/// The kubelet's first pause after a failed pull is 10 s: by then the next attempt must find its way.
-const BACK_OFF: Duration = Duration::from_secs(10);
+/// containerd's GC comes within seconds; the slower the disk, the longer it waits between two.
+const GC: Duration = Duration::from_secs(90);
 
 /// Pushes an image in which the topmost layer claims each foreign type, and one in which all is well.
 fn images() -> Result<(std::sync::Arc<Images>, Layout)> {
@@ -114,7 +114,7 @@ fn a_private_image_is_ordinary_at_the_second_attempt(version: Version) -> Result
     let blobs = node.proxy().requests_of(&by_containerd).len();
 
     // containerd lets go of the failed snapshots soon after.
-    wait::until("containerd's GC", BACK_OFF, || Ok(layers_of(&mut node, &image)?.is_empty().then_some(())))?;
+    wait::until("containerd's GC", GC, || Ok(layers_of(&mut node, &image)?.is_empty().then_some(())))?;
     pull(&node)?;
     ensure!(node.proxy().requests_of(&by_containerd).len() > blobs, "containerd fetched nothing");
     let layers = layers_of(&mut node, &image)?;

@@ -57,7 +57,7 @@ fn pod_on_overlayfs(version: Version) -> Result<()> {
     let (dir, done) = (node.dir().path().to_owned(), started.elapsed());
     drop(node);
     let pid = format!("/proc/{}/stat", left.pid);
-    wait::until_true("the container to end", Duration::from_secs(5), || {
+    wait::until_true("the container to end", Duration::from_secs(30), || {
         !std::path::Path::new(&pid).exists()
     })?;
     ensure!(!dir.exists(), "{dir:?} is still there");
@@ -96,7 +96,7 @@ fn a_held_pull_waits_and_a_refused_one_fails() -> Result<()> {
     let hold = node.proxy().hold(Match::blobs());
     thread::scope(|scope| -> Result<()> {
         let pull = scope.spawn(|| node.cri().pull(&image));
-        hold.wait_for(1, Duration::from_secs(20))?;
+        hold.wait_for(1, Duration::from_secs(60))?;
         ensure!(node.cri().image(&image)?.is_none());
         hold.release();
         pull.join().unwrap().map(drop)
@@ -118,7 +118,7 @@ fn a_held_pull_waits_and_a_refused_one_fails() -> Result<()> {
 /// What a client gets for a request written by hand: head and body, until the connection closes.
 fn get(proxy: SocketAddr, path: &str, headers: &str) -> Result<(String, Vec<u8>)> {
     let mut stream = TcpStream::connect(proxy)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {proxy}\r\nConnection: close\r\n{headers}\r\n")?;
     let mut answer = Vec::new();
     // A cut body ends with a reset or an end of file, as the kernel likes.

@@ -18,12 +18,13 @@ use anyhow::{Context as _, Result, ensure};
 use peel_integration::{
     containerd::Version,
     node::{App, Images, Node},
-    peel, process,
+    peel, process, wait,
 };
 use rustix::fs::{Advice, fadvise};
+use serde_json::Value;
 
 /// The daemon answers from memory.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Status line and body of `GET path`.
 fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
@@ -42,31 +43,49 @@ fn metric(text: &str, name: &str) -> Result<u64> {
     Ok(line.with_context(|| format!("no {name} in\n{text}"))?.parse()?)
 }
 
+/// Metrics and their fields in `peel stats`.
+const SAME: [(&str, &str); 5] = [
+    ("peel_cache_bytes", "cache_bytes"),
+    ("peel_layers", "layers"),
+    ("peel_oldest_access_seconds", "oldest_access"),
+    ("peel_registry_requests_total", "fetch_requests"),
+    ("peel_reads_failed_total", "failed_reads"),
+];
+
+/// The metrics and `peel stats`, when they say the same: which they do once read-ahead has come to its end.
+fn numbers_at_rest(node: &mut Node, address: SocketAddr) -> Result<(String, Value)> {
+    let mut last = None;
+    let same = wait::until("both to say the same", LIMIT, || {
+        let (status, text) = get(address, "/metrics")?;
+        ensure!(status.ends_with("200 OK") && text.ends_with("# EOF\n"), "{status}\n{text}");
+        let stats = node.peel()?.json("stats")?;
+        let mut different = Vec::new();
+        for (name, field) in SAME {
+            let (is, shown) = (metric(&text, name)?, stats[field].as_u64());
+            if shown != Some(is) {
+                different.push(format!("{name} {is}, {field} {shown:?}"));
+            }
+        }
+        let same = different.is_empty();
+        last = Some(different);
+        Ok(same.then_some((text, stats)))
+    });
+    same.with_context(|| format!("{last:?}"))
+}
+
 #[test]
 fn stats_and_metrics_say_the_same() -> Result<()> {
     let images = Images::start()?;
     let app = App::push(&images, "numbers")?;
-    // Free when it was looked for; nobody else here asks for ports by number.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    // Free when it was looked for, and on an address on which nobody else here listens or dials.
+    let address = TcpListener::bind("127.0.0.2:0")?.local_addr()?;
     let config = format!("metrics_address = \"{address}\"").parse()?;
     let mut node = Node::builder(Version::Debian12).images(&images).peel_config(config).start()?;
     let image = app.image(&node);
     node.cri().pull(&image)?;
-    let container = node.start_container(&image, &["cat", "/data/000"])?;
+    node.run_to_end(&image, &["cat", "/data/000"])?;
 
-    let (status, text) = get(address, "/metrics")?;
-    ensure!(status.ends_with("200 OK") && text.ends_with("# EOF\n"), "{status}\n{text}");
-    let stats = node.peel()?.json("stats")?;
-    for (name, field) in [
-        ("peel_cache_bytes", "cache_bytes"),
-        ("peel_layers", "layers"),
-        ("peel_oldest_access_seconds", "oldest_access"),
-        ("peel_registry_requests_total", "fetch_requests"),
-        ("peel_reads_failed_total", "failed_reads"),
-    ] {
-        let shown = stats[field].as_u64().with_context(|| format!("{field} in {stats}"))?;
-        ensure!(metric(&text, name)? == shown, "{name} is not {field}, {shown}:\n{text}");
-    }
+    let (text, stats) = numbers_at_rest(&mut node, address)?;
     ensure!(metric(&text, "peel_fetched_bytes_total{cause=\"demand\"}")? > 0, "{text}");
     ensure!(metric(&text, "peel_events_total{event=\"chunks_stored\"}")? > 0, "{text}");
     ensure!(stats["images"][0]["reference"] == image, "{stats}");
@@ -76,7 +95,6 @@ fn stats_and_metrics_say_the_same() -> Result<()> {
     ensure!(shown.contains(&image) && shown.contains("saved by sharing"), "{shown}");
     let (status, body) = get(address, "/healthz")?;
     ensure!(status.ends_with("200 OK") && body == "ok\n", "{status} {body}");
-    node.remove(&container)?;
 
     node.peel()?.stop()?;
     for command in [["stats"], ["layers"]] {
@@ -152,6 +170,7 @@ fn fsck_finds_a_flipped_bit_and_repairs_it() -> Result<()> {
     ensure!(repaired.contains("repaired: "), "{repaired}");
     ensure!(offline(&[])?.contains(", 0 findings"));
     node.peel()?.start_again()?;
+    node.wait_for_peel()?;
     let container = node.start_container(&image, &[])?;
     ensure!(read_anew(&container.rootfs.join("data/000"))? == content);
     node.remove(&container)

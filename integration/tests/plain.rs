@@ -17,7 +17,7 @@ use peel_integration::{
 };
 
 /// Longest wait for something to begin.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// Where the download of the upper layer stops until the daemon was killed: about a third of it.
 const STOP: u64 = 8 << 20;
 
@@ -45,8 +45,7 @@ fn killed_resumed_and_offline(version: Version) -> Result<()> {
     // The new daemon may go on by itself, before anybody pulls.
     node.proxy().clear();
     node.peel()?.start_again()?;
-    let list = ["snapshots", "--snapshotter", "peel", "ls"];
-    wait::until("containerd to find Peel again", SOON, || Ok(node.ctr(&list).ok()))?;
+    node.wait_for_peel()?;
     node.cri().pull(&name)?;
     let again = node.proxy().requests_of(&reads);
     let start = again.first().and_then(|record| record.request.range.clone()).map(|range| range.start);
@@ -64,6 +63,7 @@ fn killed_resumed_and_offline(version: Version) -> Result<()> {
     let first = sums(&node)?;
     ensure!(first.contains("24"), "{first}");
     node.peel()?.restart()?;
+    node.wait_for_peel()?;
     ensure!(sums(&node)? == first, "other bytes after a restart");
     Ok(())
 }

@@ -27,7 +27,7 @@ use serde_json::Value;
 /// The annotation of an eStargz layer.
 const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
 /// Longest wait for layers of a MiB to be read whole, or for containerd to find Peel or collect its garbage.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(90);
 
 struct Ground {
     node: Node,
@@ -61,9 +61,7 @@ impl Ground {
         };
         settings["fetch"].as_table_mut().context("a section")?.insert("complete".into(), complete.into());
         self.node.peel()?.restart_with(&settings)?;
-        // It dials again within seconds.
-        let list = ["snapshots", "--snapshotter", "peel", "ls"];
-        wait::until("containerd to find Peel again", SOON, || Ok(self.node.ctr(&list).ok().map(drop)))
+        self.node.wait_for_peel()
     }
 
     /// What `peel layers` says of the layers of an image.

@@ -65,7 +65,8 @@ fn lazy() -> Table {
 /// Believes indexes of version 1 in the repository of the test.
 fn trust(node: &mut Node) -> Result<()> {
     let trusted = format!("[registry]\ntrust_unbound_index = [\"{}/soci\"]", node.proxy().address());
-    node.peel()?.restart_with(&trusted.parse()?)
+    node.peel()?.restart_with(&trusted.parse()?)?;
+    node.wait_for_peel()
 }
 
 /// Format and reason of each layer of the image, from the lowest.
@@ -121,6 +122,7 @@ fn version_2_shows_what_overlayfs_shows(version: Version) -> Result<()> {
     // Readable again without a registry, and with the bytes that were checked.
     let gone = node.proxy().inject(Match::all(), Fault::Disconnect);
     node.peel()?.restart()?;
+    node.wait_for_peel()?;
     let again = Tree::read(&{
         let container = node.start_container(&node.image(NAME), &[])?;
         container.rootfs

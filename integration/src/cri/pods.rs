@@ -105,6 +105,12 @@ impl ContainerState {
     pub fn is_running(&self) -> bool {
         self.status.state() == ProtoState::ContainerRunning
     }
+
+    /// Whether its command has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.status.state() == ProtoState::ContainerExited
+    }
 }
 
 /// What a command in a container printed.

@@ -14,7 +14,7 @@ use crate::wait;
 const PROGRAMS: [&str; 5] = ["containerd", "docker-registry", "peel", "runc", "systemd-nspawn"];
 
 /// A killed process is gone in milliseconds, unless a FUSE request holds it; those end when the connection does.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// SIGKILL for every process in `cgroup` and every one with an argument below `dir`.
 pub(super) fn end_all_of(dir: &Path, cgroup: &str) -> Result<()> {

@@ -33,7 +33,7 @@ fn abandon(parent: &Path) -> Result<(PathBuf, Daemon)> {
     // The kernel reports an exec to the parent before the new arguments can be read in /proc; a sweep in between
     // would not know the process. What a killed test left is older than that.
     let arguments = format!("/proc/{}/cmdline", daemon.pid());
-    wait::until_true("the leftover's arguments", Duration::from_secs(5), || {
+    wait::until_true("the leftover's arguments", Duration::from_secs(20), || {
         fs::read(&arguments).is_ok_and(|bytes| !bytes.is_empty())
     })?;
     Ok((dir, daemon))
@@ -47,7 +47,7 @@ fn what_a_killed_test_left_is_swept() -> Result<()> {
 
     sweep(parent.path());
     ensure!(!dir.exists() && mounts::below(&dir)?.is_empty());
-    wait::until_true("the leftover to end", Duration::from_secs(5), || daemon.check_alive().is_err())
+    wait::until_true("the leftover to end", Duration::from_secs(20), || daemon.check_alive().is_err())
 }
 
 /// A FUSE mount whose daemon never answers: whoever looks into it waits, unkillably, until the connection ends.

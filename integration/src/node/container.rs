@@ -2,10 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Node;
-use crate::cri::{ContainerSpec, Exec, Pod};
+use crate::{
+    cri::{ContainerSpec, Exec, Pod},
+    wait,
+};
+
+/// Longest run of a command that ends by itself.
+const RUN_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running container in a pod of its own.
 #[derive(Debug)]
@@ -21,7 +27,7 @@ pub struct Container {
 }
 
 impl Node {
-    /// Runs `command` of a pulled image in a new pod.
+    /// Starts `command` of a pulled image in a new pod; it has to be one that runs on.
     ///
     /// # Errors
     /// As containerd says.
@@ -29,7 +35,25 @@ impl Node {
         self.start(&ContainerSpec::new(image, command))
     }
 
-    /// Runs a container in a new pod.
+    /// Runs a command of a pulled image in a new pod, to its end, which has to be a good one. (One that may have ended
+    /// already is nothing for [`start_container`](Self::start_container), which gives its process.)
+    ///
+    /// # Errors
+    /// As containerd says, or when the command fails.
+    pub fn run_to_end(&self, image: &str, command: &[&str]) -> Result<()> {
+        let pod = self.run_pod()?;
+        let id = self.cri.create_container(&pod, &ContainerSpec::new(image, command))?;
+        self.cri.start_container(&id)?;
+        let ended = wait::until("the command to end", RUN_LIMIT, || {
+            let state = self.cri.container(&id)?;
+            Ok(state.has_ended().then_some(state.status))
+        })?;
+        ensure!(ended.exit_code == 0, "{command:?}: {ended:?}");
+        self.cri.remove_container(&id)?;
+        self.cri.remove_pod(&pod.id)
+    }
+
+    /// Starts a container in a new pod; it has to be one that runs on.
     ///
     /// # Errors
     /// As containerd says.

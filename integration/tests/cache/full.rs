@@ -99,9 +99,7 @@ fn killed_and_started_on_a_full_disk() -> Result<()> {
         write_foreign(&root, u64::MAX)?;
         read_all(&ground.containers[0], 0)?;
         let image = ground.images[0].clone();
-        wait::until("containerd to find Peel again", SOON, || {
-            Ok(ground.node.ctr(&["snapshots", "--snapshotter", "peel", "ls"]).ok())
-        })?;
+        ground.node.wait_for_peel()?;
         refuses(&ground, &image)?;
         // Remove and Cleanup: a container's snapshot and, with the last, its image's layers.
         if round < 2

@@ -23,7 +23,7 @@ use rustix::fs::{Advice, fadvise};
 use serde_json::Value;
 
 /// Longest wait for something that takes a round of housekeeping or two.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 const DISK_MIB: u64 = 200;
 /// Files of 1 MiB in each image: three images are 96 % of the disk.
 pub(crate) const FILES: u64 = 64;

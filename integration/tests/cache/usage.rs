@@ -24,7 +24,7 @@ fn image_filesystem_and_container_stats() -> Result<()> {
     ensure!(stats["filesystem"]["capacity_bytes"] == stat.f_blocks * stat.f_frsize, "{stats}");
 
     let container = &ground.containers[0];
-    let write = format!("dd if=/dev/urandom of=/written bs=1M count={} && sync", WRITTEN >> 20);
+    let write = format!("dd if=/dev/urandom of=/written bs=1M count={} conv=fsync", WRITTEN >> 20);
     let done = ground.node.exec(container, &["sh", "-c", &write])?;
     ensure!(done.exit_code == 0, "{done:?}");
     // containerd asks every ten seconds. What was read (64 MiB) is the cache's, and nobody's writable layer.

@@ -2,13 +2,14 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use peel_integration::{node::Node, wait};
 
 use super::ground::Ground;
 
-/// containerd's garbage collection comes within seconds, Peel's own right after it.
-const LIMIT: Duration = Duration::from_secs(30);
+/// containerd's garbage collection comes within seconds, Peel's own right after it. The slower the disk, the longer
+/// containerd waits between two.
+const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) fn everything_goes(ground: &mut Ground) -> Result<()> {
     let root = ground.node.peel()?.root();
@@ -32,12 +33,13 @@ pub(crate) fn everything_goes(ground: &mut Ground) -> Result<()> {
     })?;
     let generation = names("fuse")?;
     ensure!(generation.len() == 1, "{generation:?}");
-    let slots = names(&format!("fuse/{}", generation[0]))?;
-    ensure!(slots.is_empty(), "slots in use: {slots:?}");
-    let below = ground.node.dir().mounts()?.into_iter().filter(|mount| mount.starts_with(&root));
-    let mounts: Vec<_> = below.collect();
-    ensure!(mounts.len() == 1, "only the FUSE mount stays: {mounts:?}");
-    Ok(())
+    let mut left = Default::default();
+    let gone = wait::until("slots and mounts to go, all but the FUSE mount", LIMIT, || {
+        let mounts = ground.node.dir().mounts()?.into_iter().filter(|mount| mount.starts_with(&root));
+        left = (names(&format!("fuse/{}", generation[0]))?, mounts.collect::<Vec<_>>());
+        Ok((left.0.is_empty() && left.1.len() == 1).then_some(()))
+    });
+    gone.with_context(|| format!("slots and mounts: {left:?}"))
 }
 
 fn remove_all_images(node: &Node) -> Result<()> {

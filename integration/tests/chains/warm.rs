@@ -1,11 +1,16 @@
 //! What a container has used before, the kernel answers by itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use peel_integration::images::{Content, Entry};
+use peel_integration::{
+    images::{Content, Entry},
+    wait,
+};
 
 use super::ground::{Ground, base, image, lazy};
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Names, types and sizes of everything, and all bytes of a directory.
 const USE: &str =
@@ -21,6 +26,10 @@ pub(crate) fn a_warm_container_is_quiet(ground: &mut Ground) -> Result<()> {
     ground.pull(&pushed, &[])?;
     let container = ground.run(&pushed)?;
     let first = ground.sh(&container, USE)?;
+    // Nobody waits for what the kernel reads ahead.
+    wait::until("all requests to be answered", LIMIT, || {
+        Ok((ground.node.dir().fuse_waiting()? == 0).then_some(()))
+    })?;
     let before = requests(ground)?;
     let second = ground.sh(&container, USE)?;
     ensure!(first == second, "{first}\n{second}");

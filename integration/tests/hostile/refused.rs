@@ -11,7 +11,7 @@ use super::{
 };
 
 /// containerd collects the failed snapshots within seconds; until then the retry gets the same answer.
-const RETRY_LIMIT: Duration = Duration::from_secs(30);
+const RETRY_LIMIT: Duration = Duration::from_secs(90);
 
 /// An index that is wrong costs the layer its laziness, and nothing else: the layer itself is honest, and streamed.
 pub(crate) fn layers_whose_index_is_refused(victim: &mut Victim) -> Result<()> {

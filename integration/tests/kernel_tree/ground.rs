@@ -17,9 +17,10 @@ use peel_integration::{
 use toml::Table;
 
 /// What a command on the host may take. What waits for an answer that never comes takes for ever.
-const LIMIT: &str = "20";
+const LIMIT: &str = "60";
 
-const SOON: Duration = Duration::from_secs(20);
+/// Shorter than `fetch.read_timeout`, after which a reader ends by itself.
+const REPLY: Duration = Duration::from_secs(60);
 
 /// A node on which unused layers go at once.
 pub(crate) struct Ground {
@@ -58,10 +59,9 @@ impl Ground {
     }
 }
 
-/// Waits until Peel answers containerd: it dials again a second or two after it was refused.
+/// Waits until Peel answers containerd.
 pub(crate) fn answers(node: &Node) -> Result<()> {
-    let list = ["snapshots", "--snapshotter", "peel", "ls"];
-    wait::until("containerd to find Peel again", SOON, || Ok(node.ctr(&list).ok())).map(drop)
+    node.wait_for_peel()
 }
 
 /// Runs a program on the host; killed after [`LIMIT`].
@@ -88,16 +88,16 @@ impl Reader {
         Ok(())
     }
 
-    /// SIGKILL ends it within a second.
+    /// SIGKILL ends it, whatever it waits for.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.ensure_waits()?;
         self.0.kill()?;
-        wait::until("a killed reader to end", Duration::from_secs(1), || Ok(self.0.try_wait()?)).map(drop)
+        wait::until("a killed reader to end", REPLY, || Ok(self.0.try_wait()?)).map(drop)
     }
 
     /// It reads to the end.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let status = wait::until("a reader to end", Duration::from_secs(20), || Ok(self.0.try_wait()?))?;
+        let status = wait::until("a reader to end", REPLY, || Ok(self.0.try_wait()?))?;
         ensure!(status.success(), "the reader: {status}");
         Ok(())
     }

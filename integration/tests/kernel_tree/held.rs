@@ -10,9 +10,10 @@ use peel_integration::images::{Content, Entry, HandMade, Image, small_app::base_
 
 use super::ground::{Ground, Reader, bounded};
 
-/// What a pod may take that has nothing to wait for; the CPU is shared.
-const LIMIT: Duration = Duration::from_secs(20);
-const SOON: Duration = Duration::from_secs(10);
+/// What a pod may take that has nothing to wait for: less than `fetch.read_timeout`, after which the reads that are held
+/// end by themselves. The CPU is shared.
+const LIMIT: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
 /// One layer: busybox, `small`, and `big` of 8 MiB in chunks of 256 KiB, so that some of its pages are here and some not.

@@ -7,8 +7,9 @@ use peel_integration::{node::Node, wait};
 
 use super::ground::{layer_mounts, loop_devices};
 
-/// containerd's garbage collection comes within seconds, Peel's own right after it.
-const LIMIT: Duration = Duration::from_secs(30);
+/// containerd's garbage collection comes within seconds, Peel's own right after it. The slower the disk, the longer
+/// containerd waits between two.
+const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) fn nothing_is_left(node: &mut Node) -> Result<()> {
     for image in node.cri().images()? {

@@ -76,7 +76,7 @@ fn run_pod(node: &Node) -> Result<Pod> {
     };
     // containerd notices the plugins a moment later.
     let mut last = None;
-    let started = wait::until("the network", Duration::from_secs(10), || match node.cri().run_pod(&pod) {
+    let started = wait::until("the network", Duration::from_secs(60), || match node.cri().run_pod(&pod) {
         Ok(pod) => Ok(Some(pod)),
         Err(error) if format!("{error:#}").contains("cni plugin not initialized") => {
             last = Some(error);

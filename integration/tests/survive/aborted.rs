@@ -15,9 +15,6 @@ use crate::load::{LIMIT, node, read_anew, stats};
 /// More layers than fit into mount options as absolute paths: containerd makes them relative, to what nobody sees.
 const DEEP: u32 = 80;
 
-/// After which new containers work.
-const SOON: Duration = Duration::from_secs(1);
-
 fn push_deep(images: &Images) -> Result<()> {
     let mut layers = vec![base_layer()?];
     layers.extend((0..DEEP).map(|number| {
@@ -59,7 +56,7 @@ fn aborted(tree: &str) -> Result<()> {
 
     node.dir().abort_fuse()?;
     let aborted = Instant::now();
-    wait::until_true("the next generation", SOON, || {
+    wait::until_true("the next generation", LIMIT, || {
         node.peel().is_ok_and(|peel| peel.json("stats").is_ok_and(|stats| stats["generation"] == 2))
     })?;
     tell(tree, aborted.elapsed());
@@ -82,8 +79,12 @@ fn aborted(tree: &str) -> Result<()> {
             container.id
         );
     }
-    let log = node.peel()?.log();
-    ensure!(on_it.iter().all(|container| log.contains(&container.id)), "the log does not name them");
+    wait::until_true("the log to name them", LIMIT, || {
+        node.peel().is_ok_and(|peel| {
+            let log = peel.log();
+            on_it.iter().all(|container| log.contains(&container.id))
+        })
+    })?;
     for container in &on_it {
         node.remove(container)?;
     }

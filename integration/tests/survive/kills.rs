@@ -24,12 +24,12 @@ fn kills(tree: &str) -> Result<()> {
     let waiting = thread::spawn(move || fs::read(unread));
     hold.wait_for(1, LIMIT)?;
     let mut pauses = Vec::new();
-    let (file, image, mut evicted) = (load.files[0].clone(), load.image.clone(), 0);
+    let (file, image) = (load.files[0].clone(), load.image.clone());
     load.survives(|node| {
         for round in 0..50_u64 {
             // Then everybody's reads are cold, and what they wait for is fetched when the daemon dies.
-            if round % 3 == 0 && node.peel()?.command(&["evict", &image]).is_ok() {
-                evicted += 1;
+            if round % 3 == 0 {
+                wait::until("eviction", LIMIT, || Ok(node.peel()?.command(&["evict", &image]).ok()))?;
             }
             thread::sleep(Duration::from_millis(round * 7919 % 211));
             signal(node, Signal::KILL)?;
@@ -45,7 +45,6 @@ fn kills(tree: &str) -> Result<()> {
     ensure!(content.len() == 1 << 20, "{} bytes", content.len());
     pauses.sort_unstable();
     report(tree, &pauses);
-    ensure!(evicted > 5, "what was read was cold {evicted} times only");
     let log = load.node.peel()?.log();
     ensure!(
         !log.contains("being executed whenever the daemon died"),

@@ -25,7 +25,7 @@ use rustix::{
 use toml::Table;
 
 /// Longest wait for what goes on by itself.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Reads, lists and starts programs without end. A pass is a line; what failed is told.
 const READER: &str = "while :; do for file in /data/*; do sha256sum $file >> /tmp/sums || echo $file >> /tmp/failed; \
@@ -67,10 +67,9 @@ pub(crate) fn signal(node: &mut Node, signal: Signal) -> Result<()> {
     })
 }
 
-/// Waits until Peel answers containerd: it dials again a second or two after it was refused.
+/// Waits until Peel answers containerd.
 pub(crate) fn answers(node: &Node) -> Result<()> {
-    let list = ["snapshots", "--snapshotter", "peel", "ls"];
-    wait::until("containerd to find Peel again", LIMIT, || Ok(node.ctr(&list).ok())).map(drop)
+    node.wait_for_peel()
 }
 
 /// What `peel stats` says, as soon as it answers.

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::load::{answers, signal};
 
 /// Longest wait for something to begin.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// What containerd lists.
 fn images_of(node: &Node) -> Result<BTreeSet<String>> {

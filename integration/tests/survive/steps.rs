@@ -33,8 +33,9 @@ const STREAMED: [&str; 4] = [
     "publish streamed: in its place",
 ];
 
-/// containerd's garbage collection comes within seconds, Peel's own right after it.
-const GONE: Duration = Duration::from_secs(30);
+/// containerd's garbage collection comes within seconds, Peel's own right after it. The slower the disk, the longer
+/// containerd waits between two.
+const GONE: Duration = Duration::from_secs(90);
 
 fn entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

@@ -4,7 +4,6 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -74,7 +73,7 @@ impl Traces {
 
     fn are_gone(&self) -> Result<()> {
         // A killed process is its parent's for a moment.
-        wait::until_true("its processes to be gone", Duration::from_secs(10), || self.processes().is_empty())
+        wait::until_true("its processes to be gone", LIMIT, || self.processes().is_empty())
             .with_context(|| format!("left: {:?}", self.processes()))?;
         let (mounts, loops, cgroups) = (self.mounts()?, self.loop_devices(), self.cgroups());
         ensure!(mounts.is_empty(), "mounts are left: {mounts:?}");

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Seen: 3 s to boot, 2 s to power off; two cores may be busy.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// Of that, 8 s are for containers that nobody stopped; somebody who cannot be killed would take for ever.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(45);
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(90);
 /// Longest command in the machine, in seconds.
 const COMMAND_LIMIT: &str = "60";
 

@@ -1,6 +1,6 @@
 //! What an operator does: looks, reloads, upgrades, removes.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use anyhow::{Result, ensure};
 use peel_integration::wait;
@@ -114,9 +114,7 @@ fn reloads(machine: &Machine) -> Result<()> {
     let pid = machine.property("peel.service", "MainPID")?;
     let write = |text: &str| fs::write(machine.path(CONFIG), format!("{text}{}", root::ROOM));
     let said = |text: &'static str| {
-        wait::until(text, Duration::from_secs(20), || {
-            Ok(machine.journal("peel.service").contains(text).then_some(()))
-        })
+        wait::until(text, LIMIT, || Ok(machine.journal("peel.service").contains(text).then_some(())))
     };
     write("log = \"info,peel_snapshotter=debug\"\n[fuse]\nthreads = 3\n")?;
     machine.systemctl(&["reload", "peel.service"])?;

@@ -133,7 +133,9 @@ async fn serve_until_told(options: Options) -> anyhow::Result<std::convert::Infa
         SnapshotService::new(Arc::clone(&metastore), directories, Arc::new(layers.clone()), leases)?;
 
     let control = options.control.clone().unwrap_or_else(|| options.address.with_file_name("control.sock"));
-    let (socket, control) = (inherit_or_bind(&options.address).await?, bind(&control).await?);
+    // The control socket first: who finds the daemon listening for containerd may ask it for its stats.
+    let control = bind(&control).await?;
+    let socket = inherit_or_bind(&options.address).await?;
     let sockets = [&socket, &control].into_iter().filter(|it| it.is_own()).map(|it| it.path().to_owned());
     let served = Arc::clone(layers.served());
     let end = End { sockets: sockets.collect(), served, metastore, generations: generations.clone(), holder };

@@ -20,11 +20,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Ends(pub(super) mpsc::UnboundedReceiver<Generation>);
 
 impl Generations {
-    /// A connection ended. If it was the current one, the next begins; true then. Blocks on the disk.
+    /// A connection ended. If it was the current one, the next begins, and `begun` is told of its mount point; true
+    /// then. Blocks on the disk.
     ///
     /// # Errors
     /// The next one cannot be begun. It is tried again with the next call.
-    fn replace(&self, generation: Generation) -> anyhow::Result<bool> {
+    fn replace(&self, generation: Generation, begun: impl Fn(&Path)) -> anyhow::Result<bool> {
         let Inner { serving, served, ended, lost } = &*self.0;
         let mut served = served.lock();
         if served.servers.remove(&generation).is_some() {
@@ -38,6 +39,8 @@ impl Generations {
         let (next, server) = serving.begin(ended)?;
         served.servers.insert(next, server);
         served.current = next;
+        // Before anybody can see that there is a next one: who sees it finds new containers on it.
+        begun(&path::mount_point(&serving.root, next));
         lost.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
@@ -68,13 +71,12 @@ impl Generations {
                     Ok(())
                 }
                 Ok(Some(generation)) => {
-                    let outcome = this.replace(generation).inspect_err(|_| {
+                    let outcome = this.replace(generation, &*begun).inspect_err(|_| {
                         // Once more, later.
                         let _ = this.0.ended.send(generation);
                     });
                     if outcome? {
                         this.tell_of(generation);
-                        begun(&this.mount_point());
                     }
                     Ok(())
                 }

@@ -137,8 +137,6 @@ impl Apt {
             "Acquire::Languages=none".into(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
             "APT::Sandbox::User=root".into(),
-            // A mirror may be busy for a moment.
-            "Acquire::Retries=5".into(),
         ];
         Ok(Self { options: options.into() })
     }

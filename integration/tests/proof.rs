@@ -181,9 +181,13 @@ fn a_lie_about_the_diff_id_is_believed_for_a_while_and_then_never_again() -> Res
     says(found["error"].as_str().unwrap_or_default())?;
     let containers = found["containers"].to_string();
     ensure!(containers.contains(&running.id), "{containers}");
-    let log = ground.node.peel()?.log();
-    ensure!(log.contains("it is in quarantine") && log.contains(&running.id), "nothing is in the log");
-    ensure!(ground.node.peel()?.json("stats")?["events"]["layers_quarantined"] == 1);
+    // It is refused before anything else happens.
+    wait::until("log and counters to say so", SOON, || {
+        let peel = ground.node.peel()?;
+        let log = peel.log();
+        let logged = log.contains("it is in quarantine") && log.contains(&running.id);
+        Ok((logged && peel.json("stats")?["events"]["layers_quarantined"] == 1).then_some(()))
+    })?;
     // The layer below is honest.
     wait::until("the layer below to be read", SOON, || {
         Ok(ground.layers(&liar)?.iter().any(|layer| layer["proven"] == true).then_some(()))

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Images, Node};
 use crate::{
     images::{
-        Image,
+        HandMade, Image,
         small_app::{app_image, lazy_app_image},
     },
     proxy::Match,
@@ -27,6 +27,15 @@ impl App {
     /// When it cannot be written, or the registry does not take it.
     pub fn push(images: &Images, variant: &str) -> Result<Self> {
         Self::push_image(images, variant, &lazy_app_image(variant)?)
+    }
+
+    /// The same in chunks of at most so many bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the registry does not take it.
+    pub fn push_in_chunks(images: &Images, variant: &str, chunk_size: usize) -> Result<Self> {
+        let how = HandMade { chunk_size, ..HandMade::default() };
+        Self::push_image(images, variant, &how.image(&app_image(variant)?)?)
     }
 
     /// The same without indexes: it is streamed.

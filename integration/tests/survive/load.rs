@@ -27,6 +27,10 @@ use toml::Table;
 /// Longest wait for what goes on by itself.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
+/// Of what they read. What is being decoded at three kills within a minute is taken for their cause, and tests evict what
+/// was decoded, so that it is decoded again and again: the less each piece takes, the less likely it is hit three times.
+const CHUNK: usize = 16 << 10;
+
 /// Reads, lists and starts programs without end. A pass is a line; what failed is told.
 const READER: &str = "while :; do for file in /data/*; do sha256sum $file >> /tmp/sums || echo $file >> /tmp/failed; \
                       done; ls -lR / > /dev/null 2>&1; /bin/busybox echo pass >> /tmp/passes; done";
@@ -96,7 +100,8 @@ impl Load {
     /// As [`Self::start`], with a Peel that is started as `launch` says.
     pub(crate) fn start_with(tree: &str, launch: impl Into<Launch>) -> Result<Self> {
         let images = Images::start()?;
-        let (read, held) = (App::push(&images, "read")?, App::push(&images, "held")?);
+        let read = App::push_in_chunks(&images, "read", CHUNK)?;
+        let held = App::push(&images, "held")?;
         let node = node(&images, tree, launch)?;
         for app in [&read, &held] {
             node.cri().pull(&app.image(&node))?;

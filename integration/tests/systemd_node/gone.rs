@@ -71,17 +71,25 @@ impl Traces {
         names(Path::new("/sys/block")).into_iter().filter(|name| file(name).contains(&self.name)).collect()
     }
 
+    /// All that is left now.
+    fn left(&self) -> Result<Vec<String>> {
+        let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
+        let mounts = self.mounts()?.into_iter().map(|mount| format!("mount {mount}"));
+        let loops = self.loop_devices().into_iter().map(|device| format!("loop device {device}"));
+        let paths = [self.lock.clone(), self.propagated(), self.dir.clone()].into_iter();
+        let paths = self.cgroups().into_iter().chain(paths.filter(|path| path.exists()));
+        let paths = paths.map(|path| path.display().to_string());
+        Ok(processes.chain(mounts).chain(loops).chain(paths).collect())
+    }
+
+    /// A killed process is its parent's for a moment, and a loop device goes when the kernel gets to it.
     fn are_gone(&self) -> Result<()> {
-        // A killed process is its parent's for a moment.
-        wait::until_true("its processes to be gone", LIMIT, || self.processes().is_empty())
-            .with_context(|| format!("left: {:?}", self.processes()))?;
-        let (mounts, loops, cgroups) = (self.mounts()?, self.loop_devices(), self.cgroups());
-        ensure!(mounts.is_empty(), "mounts are left: {mounts:?}");
-        ensure!(loops.is_empty(), "loop devices are left: {loops:?}");
-        ensure!(cgroups.is_empty(), "cgroups are left: {cgroups:?}");
-        ensure!(!self.lock.exists() && !self.propagated().exists(), "systemd-nspawn's files are left");
-        ensure!(!self.dir.exists(), "its folder is left");
-        Ok(())
+        let mut left = Vec::new();
+        let gone = wait::until("all of it to be gone", LIMIT, || {
+            left = self.left()?;
+            Ok(left.is_empty().then_some(()))
+        });
+        gone.with_context(|| format!("left: {left:#?}"))
     }
 }
 

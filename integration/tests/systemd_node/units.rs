@@ -67,7 +67,9 @@ fn installed_reloaded_upgraded_and_removed() -> Result<()> {
 
         takes_down_at_its_end(machine)?;
         machine.systemctl(&["restart", "peel.service"])?;
-        ensure!(machine.journal("peel.service").contains("stopped, and not unmounted"));
+        wait::until_true("the journal to have it", LIMIT, || {
+            machine.journal("peel.service").contains("stopped, and not unmounted")
+        })?;
         reader.goes_on()?;
         ensure!(ground.fuse_mount()? == mount, "unmounted under a container");
 

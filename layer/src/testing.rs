@@ -22,7 +22,5 @@ pub use estargz::{EStargz, EStargzWriter, Footer, Indexed};
 pub use files::IndexBytes;
 pub use soci::SociLayer;
 pub use stream::{Streamed, gzip, stream, stream_whole};
-#[cfg(test)]
-pub(crate) use tar::seal;
-pub use tar::{File, TarEntry, tar};
+pub use tar::{File, TarEntry, seal, tar};
 pub use zstd_chunked::{ZstdChunked, ZstdChunkedWriter, ZstdVariant};

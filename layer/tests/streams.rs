@@ -11,7 +11,7 @@ use peel_erofs::Image;
 use peel_layer::implied::find;
 use peel_layer::seek::SeekIndex;
 use peel_layer::stream::{Compression, DataSink, Decompressor, StreamError, TarIndexer, Units, write_index};
-use peel_layer::testing::{EStargzWriter, IndexBytes, TarEntry, tar};
+use peel_layer::testing::{EStargzWriter, IndexBytes, TarEntry, seal, tar};
 use peel_layer::{
     ChunkDigest, ChunkId, DataOffset, DiffId, IndexKey, LayerDigest, LayerIndex, Limits, UnitId,
 };
@@ -125,9 +125,7 @@ fn one_large_block(start: &[u8], zeros: u64, end: &[u8]) -> Vec<u8> {
 fn header(name: &str, size: u64) -> Vec<u8> {
     let mut header = tar(&[TarEntry::file(name, b"")])[..512].to_vec();
     header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    seal(&mut header);
     header
 }
 

@@ -1,11 +1,16 @@
 //! Layers with a defect: in the TOC, while the tar around it is honest, or in the layer itself.
 
-use peel_integration::images::Layer;
-use peel_layer::testing::{EStargz, EStargzWriter, TarEntry};
+use peel_integration::images::{Content, Layer};
+use peel_layer::DiffId;
+use peel_layer::testing::{
+    EStargz, EStargzWriter, TarEntry, ZstdChunkedWriter, ZstdVariant, gzip, seal, tar,
+};
 use serde_json::{Value, json};
 
 /// The annotation with the digest of a TOC.
 pub(crate) const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
+
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// What the honest tar has in `/f`.
 pub(crate) const CONTENT: &str = "it is honest";
@@ -25,7 +30,7 @@ const fn defect(name: &'static str, says: &'static str, layer: fn() -> Layer) ->
 pub(crate) const GARBAGE: &str = "garbage-behind";
 
 /// Layers that are wrong as such, and not only their index.
-pub(crate) const DAMAGED: [Defect; 4] = [
+pub(crate) const DAMAGED: [Defect; 7] = [
     defect("cut-footer", "is cut short", || {
         let mut layer = writer().entry(&TarEntry::file("cut", b"")).finish();
         layer.blob.truncate(layer.blob.len() - 7);
@@ -44,6 +49,16 @@ pub(crate) const DAMAGED: [Defect; 4] = [
         layer.blob[second - 7] ^= 1;
         plain(&layer.blob, &layer)
     }),
+    // A size that is more than what follows, and one that is less: the next header is looked for in the content.
+    defect("tar-too-short", "the tar ends in the middle of a file", || sized(b"00000100000")),
+    defect("tar-out-of-step", "not a tar header", || sized(b"00000000001")),
+    defect("cut-zstd", "zstd data is cut short", || {
+        let writer = ZstdChunkedWriter::new(ZstdVariant::Stargz, 1 << 20);
+        let mut layer = writer.entry(&TarEntry::file("cut-zstd", &noise(64 << 10))).finish();
+        // In the middle of the file, which is nearly all of it.
+        layer.blob.truncate(layer.blob.len() / 2);
+        Layer::blob(layer.blob, layer.diff_id.to_string()).media_type(ZSTD)
+    }),
     // As if it were another image's: its chain would be too. A blob of its own: those of other images stay known.
     defect("lies-about-its-diff-id", "but the image's config says", || {
         Layer::blob(
@@ -52,6 +67,22 @@ pub(crate) const DAMAGED: [Defect; 4] = [
         )
     }),
 ];
+
+/// A layer whose first file says that it has so many bytes.
+fn sized(octal: &[u8; 11]) -> Layer {
+    let name = std::str::from_utf8(octal).unwrap_or_default();
+    let mut tar = tar(&[TarEntry::file(name, &noise(2000)), TarEntry::file("next", b"")]);
+    tar[124..135].copy_from_slice(octal);
+    seal(&mut tar);
+    Layer::blob(gzip(&tar), DiffId::of(&tar).to_string())
+}
+
+/// Bytes that nothing shortens, and that are no header.
+fn noise(length: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = Content::Noise { seed: 51, length }.copy_to(&mut bytes);
+    bytes
+}
 
 /// Without an annotation: no index is looked for.
 fn plain(blob: &[u8], layer: &EStargz) -> Layer {

@@ -8,6 +8,7 @@
 //! nothing in the cache nor in the page cache. What it may fetch follows from the layer's own index (`index`): the units
 //! of the chunks that it touches, and what a request is stretched by; and a unit is no larger than docs/ say.
 
+mod holes;
 mod index;
 mod small;
 mod source;
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use peel_integration::{
     containerd::Version,
     node::{Container, Images, Node},
+    peel::Peel,
     proxy::Match,
     wait,
 };
@@ -85,6 +87,18 @@ fn reads_of(node: &mut Node, source: &Source) -> Result<()> {
     node.remove(&container)
 }
 
+/// Has nothing of a layer here.
+fn evict(peel: &Peel, layer: &str) -> Result<()> {
+    // What came along with the read before may still be on its way into the cache.
+    wait::until("nothing to be here", SOON, || {
+        peel.command(&["evict", layer])?;
+        let layers = peel.json("layers")?;
+        let mut layers = layers.as_array().into_iter().flatten();
+        let found = layers.find(|it| it["digest"] == layer).context("the layer is not listed")?;
+        Ok((found["present_bytes"] == 0).then_some(()))
+    })
+}
+
 /// What a read gave, and what was asked of the registry for it.
 struct ColdRead {
     bytes: Vec<u8>,
@@ -103,16 +117,7 @@ fn cold_read(
     fadvise(&file, 0, None, Advice::DontNeed)?;
     // The kernel's own read-ahead is not what is looked at here.
     fadvise(&file, 0, None, Advice::Random)?;
-    let peel = node.peel()?;
-    // What came along with the read before may still be on its way into the cache.
-    wait::until("nothing to be here", SOON, || {
-        peel.command(&["evict", &source.layer])?;
-        let layers = peel.json("layers")?;
-        let mut layers = layers.as_array().into_iter().flatten();
-        let layer = layers.find(|layer| layer["digest"] == source.layer.as_str());
-        let layer = layer.context("the layer is not listed")?;
-        Ok((layer["present_bytes"] == 0).then_some(()))
-    })?;
+    evict(node.peel()?, &source.layer)?;
     node.proxy().clear();
     let mut read = vec![0; bytes.len()];
     file.read_exact_at(&mut read, u64::try_from(bytes.start)?)?;

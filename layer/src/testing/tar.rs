@@ -172,8 +172,8 @@ impl TarEntry {
     }
 }
 
-/// Makes the checksum of a header right.
-pub(crate) fn seal(header: &mut [u8]) {
+/// Makes the checksum of a header right, which is the first 512 bytes.
+pub fn seal(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().take(512).map(|&byte| u32::from(byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
+mod behind_the_end;
+
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use peel_erofs::{FileType, Image, NodeKind, load_tree};
 use peel_layer::implied::find;
@@ -16,19 +18,28 @@ use peel_layer::{DiffId, Format};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 /// Runs a tool on bytes.
-fn filter(tool: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{tool}: {error}; `make install-deps` installs it"));
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    let feeder = std::thread::spawn(move || stdin.write_all(&input));
+    // A tool that gives up leaves bytes unread.
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap().unwrap();
-    assert!(output.status.success(), "{tool} {arguments:?}");
+    feeder.join().unwrap();
+    output
+}
+
+/// What a tool makes of bytes.
+fn filter(tool: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let output = run(tool, arguments, input);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {arguments:?}: {said}");
     output.stdout
 }
 

@@ -6,6 +6,8 @@
 #   make test           all tests
 #   make test-unit      those that need no root and no containerd
 #   make check          formatting and lints
+#   make fuzz           the parsers of erofs/ and layer/ under libFuzzer, FUZZ_SECONDS each (60); stops at the first finding
+#                       (ONLY=ztoc,tar runs these)
 #   make install-deps   the Debian packages of integration/packages.txt
 #   make install        the release build, systemd's units and an example configuration
 #                       (PREFIX=/usr/local, DESTDIR=, BINARY=target/release/peel)
@@ -69,6 +71,31 @@ test-integration: install-deps
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Coverage as cargo-fuzz has it, on the stable toolchain. Dependencies have the versions that the daemon has; what was found
+# interesting stays in target/fuzz for the next run. An input that takes 20 seconds or 1 GiB is a finding, too.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGET = $(shell rustc --print host-tuple)
+FUZZ_FLAGS = --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+.PHONY: fuzz
+fuzz:
+	@for crate in erofs layer; do \
+	    cp Cargo.lock $$crate/fuzz/; \
+	    RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --manifest-path $$crate/fuzz/Cargo.toml \
+	        --target $(FUZZ_TARGET) --target-dir target/fuzz; \
+	    for source in $$crate/fuzz/fuzz_targets/*.rs; do \
+	        name=$$(basename "$$source" .rs); \
+	        [[ -z "$(ONLY)" || ",$(ONLY)," == *",$$name,"* ]] || continue; \
+	        seeds=$$crate/tests/corpus$$([[ $$crate == erofs ]] || echo "/$$name"); \
+	        mkdir -p target/fuzz/corpus/$$name target/fuzz/findings/$$name; \
+	        echo "fuzzing $$name for $(FUZZ_SECONDS) s"; \
+	        nice target/fuzz/$(FUZZ_TARGET)/release/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+	            -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
+	            -artifact_prefix=target/fuzz/findings/$$name/ target/fuzz/corpus/$$name "$$seeds"; \
+	    done; \
+	done
 
 .PHONY: release
 release:

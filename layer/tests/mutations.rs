@@ -141,12 +141,13 @@ fn zstd_chunked() {
         ends.extend([layer.blob[layer.blob.len() - 64..].to_vec(), layer.position.clone().into_bytes()]);
         frames.push(layer.range(layer.location(&limits).range()).to_vec());
     }
-    let tocs = frames.iter().map(|frame| zstd::stream::decode_all(&frame[..]).unwrap()).collect();
-    run_seeds(ends, fuzz::zstd_location);
-    run_seeds(frames, fuzz::zstd_toc_frame);
-    run("toc", tocs, fuzz::zstd_toc);
+    let tocs: Vec<_> = frames.iter().map(|frame| zstd::stream::decode_all(&frame[..]).unwrap()).collect();
+    run("zstd_location", ends, fuzz::zstd_location);
+    run("zstd_toc_frame", frames, fuzz::zstd_toc_frame);
+    run("toc", tocs.clone(), fuzz::zstd_toc);
+    run("zstd_toc", tocs, fuzz::zstd_toc);
     let index = all[0].index(&limits).unwrap().1;
-    run_seeds(vec![all[0].range(index.unit(UnitId(0))).to_vec()], fuzz::zstd_unit);
+    run("zstd_unit", vec![all[0].range(index.unit(UnitId(0))).to_vec()], fuzz::zstd_unit);
 }
 
 #[test]

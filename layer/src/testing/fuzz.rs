@@ -1,5 +1,5 @@
 //! What a fuzzer calls, one function a parser: any bytes, no panic, bounded memory and time. `tests/mutations.rs` replays
-//! `tests/corpus` through them and mutates it; a fuzzer with coverage (cargo-fuzz, on nightly) can use the same.
+//! `tests/corpus` through them and mutates it; with coverage it is done by `make fuzz` (`layer/fuzz`).
 
 mod stream;
 
@@ -153,7 +153,9 @@ fn use_index<B: AsRef<[u8]>>(index: &LayerIndex<B>, blob: &[u8]) {
         blob.get(at(range.start)..at(range.end)).unwrap_or_default()
     };
     let mut chunks = 0;
-    for unit in (0..index.unit_count()).map(UnitId) {
+    // Where the units are in a seek index, which is not at hand here, the table alone may claim any number of them.
+    let looked_at = index.unit_count().min(100_000);
+    for unit in (0..looked_at).map(UnitId) {
         if !index.format().has_seek_index() {
             assert!(index.unit(unit).start < index.unit(unit).end);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::{Read as _, Write as _},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -17,6 +18,8 @@ use crate::{Admission, DiskUsage, LayerUsers, Limits};
 const DIRECTORY: &str = "PEEL_KILLED_DIRECTORY";
 const SEED: &str = "PEEL_KILLED_SEED";
 const LAYERS: u8 = 3;
+/// Chunks that it stores, or wants to, at most before it is killed.
+const STEPS: usize = 300;
 
 /// Room for half of the layers.
 fn config(dir: &Path) -> Config {
@@ -54,9 +57,10 @@ fn child() {
     let mut random = StdRng::seed_from_u64(seed.parse().unwrap());
     let cache = Cache::open(config(&dir)).unwrap();
     let layers = layers(&cache);
-    fs::write(dir.join("ready"), "").unwrap();
+    // Each step is a byte on stderr: the parent counts in steps, which take what they take on a busy machine.
+    let mut steps = std::io::stderr();
     // Not for ever, should nobody kill it.
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
         let (layer, blob) = &layers[random.random_range(0..layers.len())];
         for id in ids(layer) {
@@ -64,6 +68,7 @@ fn child() {
             if refused && !cache.collect(&Nobody, None).unwrap().evicted.is_empty() {
                 fs::write(dir.join("evicted"), "").unwrap();
             }
+            steps.write_all(b".").unwrap();
         }
         if random.random_bool(0.3) {
             cache.sync().unwrap();
@@ -84,22 +89,21 @@ fn killed_at_random_while_it_fills_and_evicts() {
     let mut random = StdRng::seed_from_u64(7);
     let (mut evictions, mut found) = (0, 0);
     for round in 0..100 {
-        let (ready, evicted) = (dir.join("ready"), dir.join("evicted"));
+        let evicted = dir.join("evicted");
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "tests::killed::child", "--ignored"])
             .env(DIRECTORY, dir)
             .env(SEED, round.to_string())
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let patience = Instant::now() + Duration::from_secs(15);
-        while !ready.exists() && Instant::now() < patience {
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
+        let mut steps = vec![0; random.random_range(1..STEPS)];
+        child.stderr.as_mut().unwrap().read_exact(&mut steps).unwrap();
+        // And somewhere in the next one.
+        thread::sleep(Duration::from_micros(random.random_range(0..2_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        fs::remove_file(&ready).unwrap();
         evictions += u32::from(fs::remove_file(&evicted).is_ok());
 
         let cache = Cache::open(config(dir)).unwrap();

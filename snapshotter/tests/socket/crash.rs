@@ -24,7 +24,7 @@ const STEPS: [(Change, &str); 7] = [
 ];
 
 async fn ended(daemon: &mut Daemon) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if daemon.has_ended() {
             return;
         }

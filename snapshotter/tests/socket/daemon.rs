@@ -28,7 +28,7 @@ impl Daemon {
     /// Starts it again on what is stored.
     pub(crate) async fn resume(&mut self) -> Client {
         self.spawn();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Ok(client) = Client::connect(&self.socket()).await {
                 return client;

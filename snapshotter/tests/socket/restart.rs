@@ -32,7 +32,13 @@ async fn no_answered_change_is_lost() {
                 })
             })
             .collect();
-        // Each round dies at another moment.
+        // Each round dies at another moment, when something was answered.
+        let something = async {
+            while answered.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), something).await.expect("no answer");
         tokio::time::sleep(Duration::from_millis(20 + 13 * round)).await;
         daemon.kill();
         for task in tasks {

@@ -12,7 +12,9 @@ fn content(outcome: Result<Arc<Layer>, StreamFailure>) -> (String, bool) {
 #[test]
 fn silence_ends_it_and_the_text_says_how_far_it_came() {
     runtime().block_on(async {
-        let (blob, fixture) = (some_blob(1), Fixture::new());
+        let (blob, mut fixture) = (some_blob(1), Fixture::new());
+        let impatient = Config { read_timeout: Duration::from_millis(600), ..quick() };
+        fixture.fetcher = Fetcher::new(impatient, Arc::clone(&fixture.cache), Handle::current());
         let source = TestSource::new(&blob, |request| Then::Hang(if request == 0 { 10_000 } else { 0 }));
         let error = fixture.stream(&blob, &[source]).await.unwrap_err();
         assert!(matches!(error, StreamFailure::Unavailable { refusal: None, .. }));

@@ -13,7 +13,7 @@ use crate::LayerReader;
 
 /// A layer of one zstd frame, streamed, and every chunk of it evicted. Units are too large from 64 KiB on.
 async fn evicted(fixture: &mut Fixture, tar: &[u8], sources: &[Arc<TestSource>]) -> (Blob, Arc<LayerReader>) {
-    let config = Config { unit_max: 64 << 10, read_timeout: Duration::from_secs(20), ..quick() };
+    let config = Config { unit_max: 64 << 10, ..quick() };
     fixture.fetcher = Fetcher::new(config, Arc::clone(&fixture.cache), Handle::current());
     let blob = Blob::new(zstd::encode_all(tar, 3).unwrap(), tar, Compression::Zstd);
     let layer = fixture.stream(&blob, &[TestSource::new(&blob, |_| Then::Right)]).await.unwrap();

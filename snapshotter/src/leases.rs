@@ -6,8 +6,9 @@
 //! which found it. Then the image is there and its snapshots are not. On overlayfs containerd would unpack once more
 //! at the next CreateContainer; here the blobs were never fetched, and the pod is stuck until somebody pulls.
 //!
-//! So a leased Stat of a snapshot that was not prepared under that lease puts it under the lease, and then asks
-//! whether containerd still has it: its GC forgets first and calls Remove later. Where containerd does not answer,
+//! So a leased Stat of a committed snapshot that was not prepared under that lease puts it under the lease, and then
+//! asks whether containerd still has it: its GC forgets first and calls Remove later. That goes for layers that
+//! containerd unpacked, too: the next pull stands on them, and fails where they go. Where containerd does not answer,
 //! the pull goes on as it would have.
 
 use std::{num::NonZeroUsize, time::Duration};

@@ -79,6 +79,12 @@ pub(super) fn remote_name(parent: Option<&str>, target: &ChainId) -> String {
     })
 }
 
+/// containerd's key of a committed snapshot: its chain id, where an unpacker made it.
+pub(super) fn chain_of(snapshot: &SnapshotRecord) -> Option<&str> {
+    let own = || BackendKey::parse(&snapshot.key).map(|key| key.client);
+    snapshot.remote.as_ref().map(|remote| remote.chain_id.as_str()).or_else(own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

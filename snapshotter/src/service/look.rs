@@ -7,7 +7,7 @@ use peel_layer::failpoint;
 use peel_proto::containerd::{services::snapshots::v1 as api, types::Mount};
 use tonic::Status;
 
-use super::{Inner, ServiceError, convert::info, prepare::idmapping};
+use super::{Inner, ServiceError, convert::info, extraction::chain_of, prepare::idmapping};
 use crate::{
     filter::{Fields, Filters},
     generations,
@@ -39,14 +39,19 @@ impl Inner {
     pub(super) async fn stat(self: &Arc<Self>, look: Look) -> Result<api::Info, Status> {
         let Look { snapshotter, key, lease } = look;
         let record = self.record(key.clone()).await?;
-        let (Some(lease), Some(remote)) = (lease, &record.remote) else {
+        let (Some(lease), Kind::Committed) = (lease, record.kind) else {
             return Ok(info(record));
         };
         let gone = || Err(ServiceError::from(MetastoreError::NotFound(key.clone())).into());
         // Before the wait, in which GC would have all the time.
-        let named = Named { snapshotter: &snapshotter, key: &remote.chain_id };
-        if self.leases.claim(&lease, record.id, named).await == Claim::Gone {
-            return gone();
+        if let Some(chain) = chain_of(&record) {
+            let named = Named { snapshotter: &snapshotter, key: chain };
+            if self.leases.claim(&lease, record.id, named).await == Claim::Gone {
+                return gone();
+            }
+        }
+        if record.remote.is_none() {
+            return Ok(info(record));
         }
         let waited = self.layers.readable(&record, Waiter::Stat).await;
         // Where it could not be claimed, containerd's GC may have taken what a failed pull left. Whatever the wait

@@ -105,6 +105,20 @@ async fn only_what_was_found_is_claimed() {
     assert_eq!(containerd.double.claimed.lock().len(), 2);
 }
 
+/// A layer that containerd unpacked: its failed pull left it, too, and the next would stand on it.
+#[tokio::test]
+async fn ordinary_layers_are_claimed_too() {
+    let (server, containerd, _) = pulled().await;
+    containerd.knows(2).await;
+    let name = format!("k8s.io/7/{}", target(2));
+    server.client.layer(&name, "", |_| {}).await;
+    server.client.under("k8s.io", "second").stat(&name).await.unwrap();
+    assert_eq!(containerd.double.claimed.lock().len(), 1);
+    containerd.client.remove(&target(2)).await.unwrap();
+    let gone = server.client.under("k8s.io", "second").stat(&name).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound, "{gone}");
+}
+
 /// containerd's GC forgets at once and removes later: the pull has to prepare it again, and does not wait before.
 #[tokio::test]
 async fn what_containerd_forgot_is_not_there() {

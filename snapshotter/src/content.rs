@@ -17,7 +17,7 @@ use peel_proto::{
 };
 use tonic::transport::Channel;
 
-use crate::config;
+use crate::{config, namespace};
 
 /// Largest document that is read: a manifest or a config. Registries limit manifests to 4 MiB.
 const MAX_DOCUMENT: u64 = 8 << 20;
@@ -98,11 +98,8 @@ impl ContentStore {
     }
 
     async fn read_api(&self, namespace: &str, digest: &str) -> Result<Vec<u8>, ContentError> {
-        let mut request =
-            tonic::Request::new(ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 });
-        if let Ok(namespace) = namespace.parse() {
-            request.metadata_mut().insert("containerd-namespace", namespace);
-        }
+        let message = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
+        let request = namespace::request(namespace, message);
         let failed = |status: tonic::Status| missing(digest, status.message());
         let mut stream = self.client.clone().read(request).await.map_err(failed)?.into_inner();
         let mut bytes = Vec::new();

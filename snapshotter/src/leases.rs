@@ -22,17 +22,12 @@ use peel_proto::{
         snapshots::v1::{StatSnapshotRequest, snapshots_client::SnapshotsClient},
     },
 };
-use tonic::{
-    Code, Request, Status,
-    metadata::{MetadataMap, MetadataValue},
-    transport::Channel,
-};
+use tonic::{Code, Status, metadata::MetadataMap, transport::Channel};
 
-use crate::{config, metastore::SnapshotId};
+use crate::{config, metastore::SnapshotId, namespace};
 
 /// Header of calls that are made under a lease: all of a pull's, none of containerd's polls and GC.
 const LEASE: &str = "containerd-lease";
-const NAMESPACE: &str = "containerd-namespace";
 
 /// Prepared snapshots whose lease is remembered; a forgotten one costs two calls.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -50,7 +45,7 @@ impl Lease {
     #[must_use]
     pub fn of(headers: &MetadataMap) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Some(Self { id: text(LEASE)?, namespace: text(NAMESPACE) })
+        Some(Self { id: text(LEASE)?, namespace: text(namespace::HEADER) })
     }
 }
 
@@ -121,20 +116,14 @@ impl Leases {
         let Some(namespace) = &lease.namespace else {
             return Err(Status::invalid_argument("the call names no namespace"));
         };
-        let namespace: MetadataValue<_> =
-            namespace.parse().map_err(|_| Status::invalid_argument("the namespace is no header"))?;
         let resource =
             Resource { id: named.key.to_owned(), r#type: format!("snapshots/{}", named.snapshotter) };
-        let mut request = Request::new(AddResourceRequest { id: lease.id.clone(), resource: Some(resource) });
-        request.metadata_mut().insert(NAMESPACE, namespace.clone());
-        self.leases.clone().add_resource(request).await?;
+        let message = AddResourceRequest { id: lease.id.clone(), resource: Some(resource) };
+        self.leases.clone().add_resource(namespace::request(namespace, message)).await?;
         // Without a lease: this comes back to Peel, where it must not wait.
-        let mut request = Request::new(StatSnapshotRequest {
-            snapshotter: named.snapshotter.to_owned(),
-            key: named.key.to_owned(),
-        });
-        request.metadata_mut().insert(NAMESPACE, namespace);
-        match self.snapshots.clone().stat(request).await {
+        let message =
+            StatSnapshotRequest { snapshotter: named.snapshotter.to_owned(), key: named.key.to_owned() };
+        match self.snapshots.clone().stat(namespace::request(namespace, message)).await {
             Ok(_) => Ok(Claim::Held),
             Err(status) if status.code() == Code::NotFound => Ok(Claim::Gone),
             Err(status) => Err(status),

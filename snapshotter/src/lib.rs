@@ -18,6 +18,7 @@ pub mod logging;
 pub mod metastore;
 pub mod metrics;
 pub mod mounts;
+mod namespace;
 pub mod numbers;
 pub mod remote;
 pub mod reset;
